@@ -1,0 +1,400 @@
+"""Annotations: what a person says about a frame, and the files that say it.
+
+Label images (palette or grey), keypoints (CSV, JSON) and COCO documents become `Annotation`s, one a
+frame. Whatever a file holds, a reader returns annotations or raises `InputError`.
+"""
+
+import csv
+import io
+import math
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from liir.errors import InputError
+from liir.rle import (
+    MAX_ID,
+    MAX_PIXELS,
+    frame_number,
+    integer,
+    naming,
+    read_bytes,
+    read_document,
+    read_json,
+    records,
+)
+
+VOID = 255  # the label of a pixel of which nothing is known
+Size = tuple[int, int]  # (H, W)
+Labels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Annotation:
+    """What is said about one frame: where objects are, which are not there, where points are.
+
+    Args:
+        labels: (H, W) uint8 object ids; 0 background, 255 void (unknown). None for points alone.
+        ids: the objects spoken for. Those in `labels` are added by themselves; one that is not in
+            `labels` is said to be absent from the frame. Kept sorted.
+        points: name -> (x, y) in pixels, x right, y down, pixel centres at +0.5.
+
+    Raises:
+        InputError: neither object nor point, or a part has the wrong form.
+    """
+
+    labels: Labels | None = None
+    ids: tuple[int, ...] = ()
+    points: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        given = {integer(number, "an object id", 1, MAX_ID) for number in self.ids}
+        if self.labels is not None:
+            if self.labels.dtype != np.uint8 or self.labels.ndim != 2 or not self.labels.size:
+                raise InputError(
+                    "labels are an array (H, W) of uint8; see as_annotation for others"
+                )
+            given |= set(np.unique(self.labels).tolist()) - {0, VOID}
+        elif given:
+            raise InputError("object ids need labels (all zero where the objects are absent)")
+        points = {str(name): _point(name, xy) for name, xy in self.points.items()}
+        if not given and not points:
+            raise InputError("there is no object in it: mark at least one (ids 1 to 254)")
+        object.__setattr__(self, "ids", tuple(sorted(given)))
+        object.__setattr__(self, "points", points)
+
+
+Annotations = dict[int, Annotation]  # by frame index
+
+
+def as_annotation(
+    value: Annotation | str | Path | NDArray[np.generic],
+    *,
+    frame: int | None = None,
+    size: Size | None = None,
+    resize: bool = False,
+) -> Annotation:
+    """The annotation of one frame from whatever says it.
+
+    Args:
+        value: an annotation; a file; or an array (H, W) of integer ids (0 background, 255 void;
+            nothing but 0 and 255 is object 1) or bool (object 1).
+        frame: which frame to take from a file that speaks of several.
+        size: (H, W) of the video in pixels, if known.
+        resize: bring labels of another size to `size` instead of refusing them.
+
+    Raises:
+        InputError: the value says nothing usable, or its size is not the video's.
+    """
+    if isinstance(value, str | Path):
+        found = read_annotations(value, size=size, resize=resize, frame=frame)
+        if len(found) > 1:
+            raise InputError(f"{value}: speaks of frames {_listed(found)}, say which one to take")
+        return next(iter(found.values()))
+    with naming("annotation" if frame is None else f"annotation of frame {frame}"):
+        if isinstance(value, np.ndarray):
+            return Annotation(_fitted(_label_map(value), size, resize))
+        if not isinstance(value, Annotation):
+            raise InputError(f"is a {type(value).__name__}; give a file or an array (H, W) of ids")
+        labels = None if value.labels is None else _fitted(value.labels, size, resize)
+        points = {name: _point(name, xy, size) for name, xy in value.points.items()}
+        return Annotation(labels, value.ids, points)
+
+
+def parse_annotation_option(option: str | Path) -> tuple[int | None, Path]:
+    """`12=mask.png` -> (12, mask.png); `points.csv` -> (None, points.csv). A Path is a file."""
+    if isinstance(option, str):
+        before, sign, file = option.partition("=")
+        if sign and re.fullmatch(r"[\s\d.+-]*", before):
+            with naming(f"annotation {option!r}"):
+                if not file:
+                    raise InputError("no file after the '=': write FRAME=FILE")
+                return frame_number(before), Path(file)
+    return None, Path(option)
+
+
+def load_annotations(
+    options: Sequence[str | Path], size: Size | None, *, resize: bool = False
+) -> Annotations:
+    """Annotations by frame, from several files together.
+
+    Args:
+        options: each `FRAME=FILE` or `FILE` (see `read_annotations`).
+        size: (H, W) of the video in pixels, if known.
+        resize: bring labels of another size to `size` (nearest neighbour).
+
+    Raises:
+        InputError: a file cannot be used, or two files contradict each other.
+    """
+    merged: Annotations = {}
+    for option in options:
+        frame, path = parse_annotation_option(option)
+        for index, new in read_annotations(path, size=size, resize=resize, frame=frame).items():
+            with naming(f"{path}, frame {index}"):
+                merged[index] = _merged(merged[index], new) if index in merged else new
+    return dict(sorted(merged.items()))
+
+
+def check_frames(annotations: Iterable[int], start: int, stop: int | None) -> None:
+    """Raise InputError unless every annotated frame lies in the video's frames [start, stop)."""
+    for index in annotations:
+        with naming(f"annotation of frame {index}"):
+            frame = frame_number(index)
+            if frame < start or (stop is not None and frame >= stop):
+                last = "the end" if stop is None else stop - 1
+                raise InputError(f"the video has frames {start} to {last}")
+
+
+def read_annotations(
+    path: str | Path, *, size: Size | None = None, resize: bool = False, frame: int | None = None
+) -> Annotations:
+    """Annotations by frame from one file: CSV, JSON (points or COCO) or a label image.
+
+    A label image is of frame `frame`; without one, of the frame its name is the number of
+    (`00012.png`, as liir writes them), else of frame 0. The other files carry their own frames,
+    of which `frame` picks one.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        found = read_points(path, size=size)
+    elif suffix == ".json":
+        with naming(str(path)):
+            document = read_json(path)
+            if isinstance(document, dict) and "images" in document:
+                found = {
+                    index: Annotation(_fitted(labels, size, resize), tuple(ids))
+                    for index, (labels, ids) in sorted(read_document(document).items())
+                }
+                if not found:
+                    raise InputError("holds no annotation")
+            else:
+                found = _json_points(document, size)
+    else:
+        if frame is None:
+            frame = int(path.stem) if re.fullmatch(r"[0-9]{1,9}", path.stem) else 0
+        found = {frame: read_labels(path, size=size, resize=resize)}
+    if frame is None:
+        return found
+    if frame not in found:
+        raise InputError(f"{path}: says nothing of frame {frame}, only of {_listed(found)}")
+    return {frame: found[frame]}
+
+
+# --- Label images
+
+
+def read_labels(path: str | Path, *, size: Size | None = None, resize: bool = False) -> Annotation:
+    """A label image: PNG, TIFF or BMP, with a palette or grey (1 to 16 bits).
+
+    The values are the ids, never the colours. 255 is void; a grey image of nothing but 0 and 255 is
+    one object (the form of DAVIS-2016).
+    """
+    with naming(str(path)):
+        try:
+            data = io.BytesIO(read_bytes(Path(path)))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # oddities of a file that can be read all the same
+                with Image.open(data, formats=("PNG", "TIFF", "BMP")) as image:
+                    if image.width * image.height > MAX_PIXELS:
+                        raise InputError(f"{image.width}x{image.height} pixels are too many")
+                    # Pillow stretches 2 and 4 bits of grey to 0..255, and tells only before load.
+                    shallow = re.search("L;([24])", str(image.tile)) if image.mode == "L" else None
+                    step = {"2": 85, "4": 17}[shallow[1]] if shallow else 1
+                    image.load()
+                    values = _ids(image) // step
+        except InputError:
+            raise
+        except Image.DecompressionBombError:
+            raise InputError("has too many pixels") from None
+        except Exception as error:  # Pillow's readers raise almost anything on a broken file
+            raise InputError(
+                f"is not a PNG, TIFF or BMP image that can be read ({type(error).__name__}); "
+                "masks are palette or grey images, points are CSV or JSON"
+            ) from None
+        grey = image.mode != "P" and step == 1
+        labels = _label_map(values, grey=grey, highest=VOID if values.itemsize == 1 else MAX_ID)
+        return Annotation(_fitted(labels, size, resize))
+
+
+def voc_palette() -> NDArray[np.uint8]:
+    """(256, 3) uint8 RGB: the colours of PASCAL VOC, id 0 black and 255 almost white.
+
+    The bits of an id, lowest first, are dealt to red, green and blue in turn, highest bit first.
+    """
+    ids = np.arange(256)
+    palette = np.zeros((256, 3), np.uint8)
+    for bit in range(8):
+        palette[:, bit % 3] |= ((ids >> bit & 1) << 7 - bit // 3).astype(np.uint8)
+    return palette
+
+
+def _ids(image: Image.Image) -> NDArray[np.generic]:
+    """The values of a palette or grey image; a picture in colour is refused, saying why."""
+    if image.mode in ("P", "L", "1", "I;16", "I;16B", "I"):
+        return np.asarray(image)
+    if not image.mode.startswith("RGB"):
+        raise InputError(f"has mode {image.mode}: save it with a palette, or as grey ids")
+    kind = f"is an {image.mode} picture, which holds colours and not ids"
+    colours = [colour for _, colour in image.convert("RGB").getcolors(256) or ()]
+    known: dict[object, int] = {tuple(rgb): i for i, rgb in enumerate(voc_palette().tolist())}
+    if colours and known.keys() >= set(colours):
+        ids = _listed(known[colour] for colour in colours)
+        kind += f" (its colours are those of ids {ids} in the VOC palette)"
+    raise InputError(f"{kind}: save it with its palette, or as grey ids")
+
+
+def _label_map(values: NDArray[np.generic], grey: bool = True, highest: int = VOID) -> Labels:
+    """(H, W) uint8 ids, a copy, of an array of integers or bool; `grey`: 0 and 255 is object 1."""
+    if values.ndim != 2 or not values.size:
+        raise InputError(f"has shape {values.shape}: label maps are (H, W)")
+    if values.dtype.kind not in "biu":
+        raise InputError(f"holds {values.dtype} values: label maps hold integer ids, or bool")
+    for value in (int(values.min()), int(values.max())):
+        if not 0 <= value <= highest:
+            raise InputError(f"holds the value {value}: object ids go from 1 to {MAX_ID}")
+    labels = values.astype(np.uint8)
+    if grey and labels.max() == VOID and not ((labels > 0) & (labels < VOID)).any():
+        labels //= VOID
+    return labels
+
+
+def _fitted(labels: Labels, size: Size | None, resize: bool) -> Labels:
+    """The labels at the video's size: as they are, or brought to it by nearest neighbour."""
+    if size is None or labels.shape == size:
+        return labels
+    (height, width), (rows, columns) = size, labels.shape
+    if not resize:
+        raise InputError(
+            f"is {columns}x{rows} pixels and the video {width}x{height}: "
+            "save it at the video's size, or give --resize-annotation"
+        )
+    down = (np.arange(height) * 2 + 1) * rows // (2 * height)  # the one under each pixel's centre
+    along = (np.arange(width) * 2 + 1) * columns // (2 * width)
+    fitted: Labels = labels[np.ix_(down, along)]
+    return fitted
+
+
+def _merged(one: Annotation, two: Annotation) -> Annotation:
+    """Both annotations of one frame; void gives way to what is known."""
+    for twice in [*one.ids, *one.points]:
+        if twice in two.ids or twice in two.points:
+            raise InputError(f"{twice!r} is given by another file too: give each its own id")
+    labels = two.labels if one.labels is None else one.labels
+    if one.labels is not None and two.labels is not None:
+        if one.labels.shape != two.labels.shape:
+            raise InputError("is not of the same size as another annotation of the frame")
+        known = (two.labels != 0) & (two.labels != VOID)
+        clashes = np.count_nonzero(known & (one.labels != 0) & (one.labels != VOID))
+        if clashes:
+            raise InputError(f"{clashes} pixels belong to an object of another file: cut one back")
+        void = (one.labels == 0) & (two.labels == VOID)
+        labels = np.where(known | void, two.labels, one.labels)
+    return Annotation(labels, one.ids + two.ids, {**one.points, **two.points})
+
+
+# --- Keypoints
+
+
+def read_points(
+    path: str | Path, *, size: Size | None = None, sequence: str | None = None
+) -> Annotations:
+    """Keypoints from a CSV: columns frame, name (or joint), x, y and, if there, visible.
+
+    Other columns are ignored, apart from `sequence`: where a file holds several sequences, the
+    argument of that name picks one. Points with visible = 0 are left out.
+    """
+    with naming(str(path)):
+        try:
+            text = read_bytes(Path(path)).decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise InputError("is not text in UTF-8: save it as CSV in UTF-8") from None
+        return _points(_rows(text, sequence), size)
+
+
+def _rows(text: str, sequence: str | None) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """(line number as words, row) of a CSV with a header."""
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    sequences = set()
+    try:
+        names = [name.strip().lower() for name in reader.fieldnames or ()]
+        if not {"frame", "x", "y"} <= {*names} or not {"name", "joint"} & {*names}:
+            raise InputError("the first line must name the columns: frame,name,x,y[,visible]")
+        reader.fieldnames = names
+        for row in reader:
+            if None in row or None in row.values():
+                raise InputError(f"line {reader.line_num}: has not as many values as the header")
+            if sequence is None or row.get("sequence") == sequence:
+                sequences.add(row.get("sequence"))
+                if len(sequences) > 1:
+                    raise InputError("holds several sequences: say which one to take")
+                yield f"line {reader.line_num}", row
+    except csv.Error as error:
+        raise InputError(f"line {reader.line_num}: {error}") from None
+
+
+def _json_points(document: object, size: Size | None) -> Annotations:
+    """Keypoints of JSON: the records of the CSV in a list, or in {"points": [...]}."""
+    document = {"points": document} if isinstance(document, list) else document
+    if not isinstance(document, dict) or "points" not in document:
+        raise InputError("is neither a list of points nor a COCO document (images, annotations)")
+    return _points(records(document, "points"), size)
+
+
+def _points(rows: Iterator[tuple[str, Mapping[str, object]]], size: Size | None) -> Annotations:
+    """Annotations of keypoint records, each with the words that say where it stands."""
+    found: dict[int, dict[str, tuple[float, float]]] = {}
+    for where, record in rows:
+        with naming(where):
+            frame = frame_number(record.get("frame"))
+            name = str(record["name"] if "name" in record else record.get("joint", "")).strip()
+            if not name or not name.isprintable():
+                raise InputError(f"the name {name!r} is empty or cannot be printed")
+            if not _visible(record.get("visible", True)):
+                continue
+            here = found.setdefault(frame, {})
+            if name in here:
+                raise InputError(f"point {name!r} stands twice in frame {frame}")
+            here[name] = _point(name, (record.get("x"), record.get("y")), size)
+    if not found:
+        raise InputError("holds no visible point")
+    return {frame: Annotation(points=points) for frame, points in sorted(found.items())}
+
+
+def _visible(value: object) -> bool:
+    """Whether a record's point counts: 0, false and no are invisible, empty is visible."""
+    text = str(value).strip().lower()
+    if text in ("0", "0.0", "false", "no"):
+        return False
+    if text in ("1", "1.0", "true", "yes", ""):
+        return True
+    raise InputError(f"visible is {text!r:.40}: write 1 or 0")
+
+
+def _point(name: str, xy: Sequence[object], size: Size | None = None) -> tuple[float, float]:
+    """(x, y), checked; one on the far edge of the frame belongs to the last pixel."""
+    with naming(f"point {name!r}"):
+        try:
+            x, y = (float(value) for value in xy)  # type: ignore[arg-type]  # found out right here
+        except (TypeError, ValueError, OverflowError):
+            raise InputError(f"{xy!r:.80} is not a pair of numbers x, y") from None
+        if not (math.isfinite(x) and math.isfinite(y)):
+            raise InputError(f"({x}, {y}) is not finite: leave it out, or set visible to 0")
+        if size is None:
+            return x, y
+        height, width = size
+        if not (0 <= x <= width and 0 <= y <= height):
+            raise InputError(f"({x:g}, {y:g}) lies outside of the frame, {width}x{height} pixels")
+        return min(x, width - 1e-3), min(y, height - 1e-3)
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    """A few of the numbers in words."""
+    ordered = sorted(numbers)
+    return ", ".join(map(str, ordered[:8])) + (", ..." if len(ordered) > 8 else "")
