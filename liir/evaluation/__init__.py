@@ -1,0 +1,1 @@
+"""Scores of public benchmarks, and the runs that earn them."""
