@@ -1,0 +1,131 @@
+"""Where feature cells lie in a video's frame, and how labels go from one to the other.
+
+Features are computed from a picture of its own size (short side `size`); cell (j, i) looks at
+pixel index (4 j, 4 i) of that picture, a point, not the corner of a 4x4 block. Labels and
+keypoints are read and written at exactly those points of the frame, whatever the two sizes.
+
+Legend: K label channels, H W pixels of the frame, h w cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+STRIDE = 4
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The cells of a frame.
+
+    Attributes:
+        height: H of the frame, in pixels.
+        width: W of the frame, in pixels.
+        size: Short side of the picture that features are computed from; 0: the frame's own.
+        device: Where the resampling matrices live.
+    """
+
+    height: int
+    width: int
+    size: int
+    device: torch.device
+
+    @cached_property
+    def picture(self) -> tuple[int, int]:
+        """(H', W') of the picture that features are computed from."""
+        scale = self.size / min(self.height, self.width) if self.size else 1.0
+        return max(1, round(self.height * scale)), max(1, round(self.width * scale))
+
+    @cached_property
+    def cells(self) -> tuple[int, int]:
+        """(h, w)."""
+        return -(-self.picture[0] // STRIDE), -(-self.picture[1] // STRIDE)
+
+    def resize(self, rgb: NDArray[np.uint8]) -> Tensor:
+        """The picture, (3, H', W') uint8, of a frame (H, W, 3) uint8."""
+        # A copy where the array cannot be written to: torch warns about sharing those.
+        picture = torch.from_numpy(rgb if rgb.flags.writeable else rgb.copy()).permute(2, 0, 1)
+        picture = picture.to(self.device)
+        if picture.shape[1:] == self.picture:
+            return picture
+        if self.device.type != "cpu":  # antialiased resizing of bytes is a CPU kernel only
+            large = F.interpolate(
+                picture[None].float(), self.picture, mode="bilinear", antialias=True
+            )
+            return large[0].round().clamp(0, 255).to(torch.uint8)
+        return F.interpolate(picture[None], self.picture, mode="bilinear", antialias=True)[0]
+
+    def to_cells(self, planes: Tensor) -> Tensor:
+        """Averages planes over a box one cell wide around each cell's pixel.
+
+        Args:
+            planes: (K, H, W), any dtype.
+
+        Returns:
+            (K, h, w) float32.
+        """
+        down, across = self._reading
+        return down @ (planes.float() @ across.T)
+
+    def to_pixels(self, cells: Tensor, rows: slice = slice(None)) -> Tensor:
+        """Interpolates linearly between cells.
+
+        Args:
+            cells: (K, h, w).
+            rows: Which rows of the frame.
+
+        Returns:
+            (K, rows, W) float32.
+        """
+        down, across = self._writing
+        return down[rows] @ (cells.float() @ across.T)
+
+    def cell_of(self, x: float, y: float) -> tuple[float, float]:
+        """The cell coordinates (column, row), fractional, of a point of the frame in pixels."""
+        picture = self.picture
+        return (
+            (x * picture[1] / self.width - 0.5) / STRIDE,
+            (y * picture[0] / self.height - 0.5) / STRIDE,
+        )
+
+    def point_of(self, column: float, row: float) -> tuple[float, float]:
+        """The point (x, y) of the frame, in pixels, at fractional cell coordinates."""
+        picture = self.picture
+        return (
+            (column * STRIDE + 0.5) * self.width / picture[1],
+            (row * STRIDE + 0.5) * self.height / picture[0],
+        )
+
+    @cached_property
+    def _reading(self) -> tuple[Tensor, Tensor]:
+        """(h, H) and (w, W): each row a normalised box over the pixels of one cell."""
+        return self._box(0), self._box(1)
+
+    @cached_property
+    def _writing(self) -> tuple[Tensor, Tensor]:
+        """(H, h) and (W, w): each row the two weights of a linear interpolation."""
+        return self._hat(0), self._hat(1)
+
+    def _box(self, axis: int) -> Tensor:
+        length = (self.height, self.width)[axis]
+        scale = length / self.picture[axis]
+        centre = (STRIDE * torch.arange(self.cells[axis], dtype=torch.float64) + 0.5) * scale
+        reach = max(STRIDE * scale, 1.0) / 2
+        low, high = (centre - reach)[:, None], (centre + reach)[:, None]
+        pixel = torch.arange(length, dtype=torch.float64)
+        overlap = (torch.minimum(high, pixel + 1) - torch.maximum(low, pixel)).clamp_min(0)
+        return (overlap / overlap.sum(1, keepdim=True)).float().to(self.device)
+
+    def _hat(self, axis: int) -> Tensor:
+        length, count = (self.height, self.width)[axis], self.cells[axis]
+        centre = (torch.arange(length, dtype=torch.float64) + 0.5) * self.picture[axis] / length
+        place = ((centre - 0.5) / STRIDE).clamp(0, count - 1)
+        distance = (place[:, None] - torch.arange(count, dtype=torch.float64)).abs()
+        return (1 - distance).clamp_min(0).float().to(self.device)

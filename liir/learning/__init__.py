@@ -1,0 +1,1 @@
+"""Learning features from unlabelled video: clips, losses, checkpoints and the trainer."""

@@ -1,0 +1,71 @@
+"""A training run on disk: everything needed to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from liir.errors import InputError
+from liir.presets import Preset, from_dict, to_dict
+
+FILE = "checkpoint.pt"
+
+
+@dataclass
+class Checkpoint:
+    """The state of a run after `step` steps.
+
+    Attributes:
+        preset: The run's configuration.
+        step: Steps done.
+        steps: Steps in all; None while a run given in minutes is still being timed.
+        minutes: The budget of such a run.
+        seconds: Time spent training so far, over all runs.
+        encoder: The encoder's state.
+        optimizer: The optimizer's state.
+        rng: Torch's random state on the CPU.
+    """
+
+    preset: Preset
+    step: int
+    steps: int | None
+    minutes: float | None
+    seconds: float
+    encoder: dict[str, Any]
+    optimizer: dict[str, Any]
+    rng: torch.Tensor
+
+
+def save(checkpoint: Checkpoint, folder: Path) -> None:
+    """Writes the checkpoint; the one before stays whole until the new one is."""
+    partial = folder / f".{FILE}.partial"
+    state = {**vars(checkpoint), "preset": to_dict(checkpoint.preset)}
+    try:
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, folder / FILE)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def restore(folder: Path) -> Checkpoint:
+    """Reads the checkpoint of a run.
+
+    Raises:
+        InputError: There is none, or it is damaged.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise InputError(f"{folder}: no {FILE} to resume from; leave --resume out to start anew")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return Checkpoint(**{**state, "preset": from_dict(state["preset"])})
+    except (RuntimeError, EOFError, TypeError, KeyError, pickle.UnpicklingError) as error:
+        raise InputError(f"{path}: damaged, or not a liir checkpoint: {error}") from error

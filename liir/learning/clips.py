@@ -1,0 +1,269 @@
+"""Unlabelled clips: found, indexed once, and sampled as pairs of crops.
+
+Sample b of step s is a function of (seed, s, b) alone: nothing has to be stored to go on from any
+step, and any number of worker processes gives the same batches.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from liir.errors import InputError
+from liir.presets import TrainingConfig
+from liir.pictures import IMAGE_SUFFIXES
+from liir.video import open_video
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".gif", ".mpg"})
+
+_log = logging.getLogger(__name__)
+_THUMBNAIL = (32, 24)
+_CUT_LEVEL = 20.0
+_CUT_RATIO = 4.0
+_CUT_REACH = 6
+
+Rgb = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """Frames start..stop-1 of one video, without a cut between them."""
+
+    path: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pairs of crops.
+
+    Attributes:
+        rgb: (B, 2, 3, H, W) uint8; the second frame of a pair is the target.
+        window: (B, 4) float32 top, left, height, width of the crop as fractions of its frame.
+        dropped: (B,) int64, the colour channel (1: a, 2: b) to hide and rebuild.
+        names: Where each pair comes from, for messages.
+    """
+
+    rgb: Tensor
+    window: Tensor
+    dropped: Tensor
+    names: list[str]
+
+
+def find_videos(folders: Sequence[str | Path]) -> list[Path]:
+    """Lists video files and folders of frames below the given places, sorted.
+
+    Raises:
+        InputError: A place does not exist, or there is nothing below any of them.
+    """
+    found: set[Path] = set()
+    for place in map(Path, folders):
+        if place.is_file():
+            found.add(place)
+        elif not place.is_dir():
+            raise InputError(f"{place}: no such file or folder to train on")
+        for folder, _, names in os.walk(place):
+            suffixes = {Path(name).suffix.lower() for name in names}
+            if suffixes & IMAGE_SUFFIXES:
+                found.add(Path(folder))
+            found.update(
+                Path(folder, name)
+                for name in names
+                if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith(".")
+            )
+    if not found:
+        places = ", ".join(map(str, folders))
+        raise InputError(f"no video and no folder of images below {places}; give another folder")
+    return sorted(found)
+
+
+def index_shots(
+    videos: Sequence[Path], cache: Path, progress: Callable[[int, int], None] | None = None
+) -> list[Shot]:
+    """Finds the shots of every video by decoding it once; remembers them in `cache` (JSON).
+
+    Videos that cannot be read are logged and left out.
+
+    Args:
+        videos: What `find_videos` returned.
+        cache: JSON file; entries of files unchanged in size and time are reused.
+        progress: Called with (videos done, videos in all).
+
+    Returns:
+        Shots of at least two frames.
+
+    Raises:
+        InputError: No video has two frames.
+    """
+    known: dict[str, Any] = json.loads(cache.read_text()) if cache.is_file() else {}
+    entries: dict[str, Any] = {}
+    for done, path in enumerate(videos):
+        state = path.stat()
+        stamp = [state.st_size, state.st_mtime_ns]
+        name = str(path.resolve())
+        if name not in known or known[name]["stamp"] != stamp:
+            try:
+                shots = find_shots(path)
+            except InputError as error:
+                _log.warning("left out: %s", error)
+                shots = []
+            known[name] = {"stamp": stamp, "shots": shots}
+        entries[name] = known[name]
+        if progress:
+            progress(done + 1, len(videos))
+    partial = cache.with_name(f".{cache.name}.partial")
+    partial.write_text(json.dumps(entries))
+    os.replace(partial, cache)
+    shots = [
+        Shot(name, start, stop)
+        for name, entry in entries.items()
+        for start, stop in entry["shots"]
+        if stop - start >= 2
+    ]
+    if not shots:
+        raise InputError(
+            f"none of the {len(videos)} videos has two readable frames in a row; "
+            "training needs moving pictures"
+        )
+    return shots
+
+
+def find_shots(path: Path) -> list[tuple[int, int]]:
+    """Splits a video at its cuts.
+
+    A cut is a frame whose thumbnail differs from the one before by more than 20 grey levels on
+    average and four times more than is usual within six frames around it.
+
+    Returns:
+        (start, stop) of each shot, in frames.
+
+    Raises:
+        InputError: The video cannot be read.
+    """
+    thumbnails = []
+    indices = []
+    for frame in open_video(path).frames():
+        small = Image.fromarray(frame.rgb).resize(_THUMBNAIL, Image.Resampling.BOX)
+        thumbnails.append(np.asarray(small, dtype=np.float32))
+        indices.append(frame.index)
+    if not indices:
+        return []
+    change = np.zeros(len(indices), dtype=np.float32)
+    stack = np.stack(thumbnails)
+    change[1:] = np.abs(stack[1:] - stack[:-1]).mean(axis=(1, 2, 3))
+    cuts = [0]
+    for i in range(1, len(indices)):
+        near = change[max(1, i - _CUT_REACH) : i + _CUT_REACH + 1]
+        usual = float(np.median(near))
+        sudden = change[i] > _CUT_LEVEL and change[i] > _CUT_RATIO * usual
+        # A frame that failed to decode breaks the run: what lies between is unknown.
+        if sudden or indices[i] != indices[i - 1] + 1:
+            cuts.append(i)
+    cuts.append(len(indices))
+    return [
+        (indices[a], indices[b - 1] + 1) for a, b in zip(cuts[:-1], cuts[1:], strict=True)
+    ]
+
+
+class Pairs(Dataset[Batch]):
+    """Batches of frame pairs; item s is the batch of step s.
+
+    Every slot of the batch stays on one chunk of frames for `reuse` steps, so that a frame
+    decoded is used several times; the slots change chunks in turn.
+
+    Args:
+        shots: Where pairs may come from; each video is equally likely.
+        config: Crop, gap, chunk and seed.
+    """
+
+    def __init__(self, shots: Sequence[Shot], config: TrainingConfig) -> None:
+        videos: dict[str, list[Shot]] = {}
+        for shot in shots:
+            videos.setdefault(shot.path, []).append(shot)
+        self.videos = list(videos.values())
+        self.config = config
+        self._chunks: dict[int, tuple[int, Shot, list[Rgb]]] = {}
+
+    def __getitem__(self, step: int) -> Batch:
+        """The batch of that step."""
+        crops, windows, dropped, names = [], [], [], []
+        for slot in range(self.config.batch):
+            shot, frames = self._chunk(step, slot)
+            rng = np.random.default_rng((self.config.seed, 1, step, slot))
+            pair, window, name = self._pair(shot, frames, rng)
+            crops.append(pair)
+            windows.append(window)
+            dropped.append(int(rng.integers(1, 3)))
+            names.append(name)
+        rgb = torch.from_numpy(np.stack(crops)).permute(0, 1, 4, 2, 3)
+        return Batch(rgb, torch.tensor(windows), torch.tensor(dropped), names)
+
+    def _chunk(self, step: int, slot: int) -> tuple[Shot, list[Rgb]]:
+        config = self.config
+        number = (step + slot * config.reuse // config.batch) // config.reuse
+        if slot not in self._chunks or self._chunks[slot][0] != number:
+            rng = np.random.default_rng((config.seed, 0, number, slot))
+            self._chunks[slot] = (number, *self._decode(rng))
+        return self._chunks[slot][1:]
+
+    def _decode(self, rng: np.random.Generator) -> tuple[Shot, list[Rgb]]:
+        """Decodes a chunk of a random video; one that fails is logged and another drawn."""
+        for _ in range(100):
+            shots = self.videos[rng.integers(len(self.videos))]
+            lengths = np.array([shot.stop - shot.start for shot in shots])
+            shot = shots[rng.choice(len(shots), p=lengths / lengths.sum())]
+            length = min(self.config.chunk, shot.stop - shot.start)
+            start = int(rng.integers(shot.start, shot.stop - length + 1))
+            try:
+                frames = [f.rgb for f in open_video(shot.path).frames(start, start + length)]
+            except InputError as error:
+                _log.warning("skipped: %s", error)
+                continue
+            if len(frames) == length:
+                return Shot(shot.path, start, start + length), frames
+            _log.warning("skipped: %s: frames %d+ are damaged", shot.path, start)
+        raise InputError("a hundred clips in a row could not be decoded; check the training data")
+
+    def _pair(
+        self, shot: Shot, frames: list[Rgb], rng: np.random.Generator
+    ) -> tuple[Rgb, tuple[float, float, float, float], str]:
+        """Two frames, one crop for both."""
+        config = self.config
+        gap = int(rng.integers(1, min(config.gap, len(frames) - 1) + 1))
+        first = int(rng.integers(len(frames) - gap))
+        order = (first, first + gap) if rng.random() < 0.5 else (first + gap, first)
+        height, width = frames[0].shape[:2]
+        low, high = config.crop_source
+        high = min(high, height, width)
+        low = min(low, high)
+        side = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+        top, left = rng.uniform(0, height - side), rng.uniform(0, width - side)
+        flip = rng.random() < 0.5
+        box = (left, top, left + side, top + side)
+        size = (config.crop, config.crop)
+        pair = np.stack(
+            [
+                np.asarray(
+                    Image.fromarray(frames[i]).resize(size, Image.Resampling.BILINEAR, box=box)
+                )
+                for i in order
+            ]
+        )
+        if flip:
+            pair = np.ascontiguousarray(pair[:, :, ::-1])
+        window = (top / height, left / width, side / height, side / width)
+        name = f"{Path(shot.path).name} frames {shot.start + order[0]}, {shot.start + order[1]}"
+        return pair, window, name

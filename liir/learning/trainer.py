@@ -1,0 +1,277 @@
+"""The training loop: batches in, weights out; stops and resumes at any step."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from liir.colour import rgb_to_lab
+from liir.encoder import Encoder, pick_device, pick_dtype, write_weights
+from liir.errors import InputError
+from liir.learning import checkpoint as checkpoints
+from liir.learning.checkpoint import Checkpoint
+from liir.learning.clips import Batch, Pairs, find_videos, index_shots
+from liir.learning.reconstruction import drop_channel, intra_video_loss
+from liir.presets import Preset, TrainingConfig, to_dict
+
+_log = logging.getLogger(__name__)
+TIMED_STEPS = 50
+"""Steps timed before a budget in minutes becomes a number of steps."""
+_SAVE_SECONDS = 180.0
+_LOG_STEPS = 10
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands; handed to the progress callback after every step.
+
+    Attributes:
+        step: Steps done.
+        steps: Steps in all; None while being timed.
+        loss: Of the last step.
+        learning_rate: Of the last step.
+    """
+
+    step: int
+    steps: int | None
+    loss: float
+    learning_rate: float
+
+
+def train(
+    folders: Sequence[str | Path],
+    preset: Preset,
+    out: str | Path,
+    *,
+    steps: int | None = None,
+    minutes: float | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    workers: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Path:
+    """Trains an encoder on unlabelled video; Ctrl-C and SIGTERM leave a checkpoint.
+
+    Args:
+        folders: Videos, or folders of videos or of frames, nested at will.
+        preset: What to train and how; on resume the run's own is used.
+        out: The run's folder: checkpoint.pt, weights.safetensors, log.jsonl, config.json.
+        steps: Length of the run. Give this or `minutes`.
+        minutes: Budget; becomes a number of steps after 50 timed ones.
+        resume: Go on from the run's checkpoint.
+        device: As in `liir.load`.
+        workers: Processes that decode; default one, or a quarter of the cores.
+        progress: Called after every step.
+
+    Returns:
+        The weights file.
+
+    Raises:
+        InputError: Bad data, folder or settings, or a loss that is no longer a number.
+    """
+    out = Path(out)
+    if resume:
+        state = checkpoints.restore(out)
+        preset = state.preset
+    else:
+        state = None
+        if (out / checkpoints.FILE).exists():
+            raise InputError(f"{out}: holds a run already; use --resume or another folder")
+        if (steps is None) == (minutes is None):
+            raise InputError("give the length of the run: either --steps N or --minutes M")
+    if (steps is not None and steps < 1) or (minutes is not None and minutes <= 0):
+        raise InputError("the length of the run must be positive")
+    out.mkdir(parents=True, exist_ok=True)
+    shots = index_shots(find_videos(folders), out / "clips.json")
+    (out / "config.json").write_text(json.dumps(to_dict(preset), indent=2) + "\n")
+    run = _Run(preset, out, pick_device(device), steps, minutes, state)
+    if workers is None:
+        workers = max(1, (os.cpu_count() or 1) // 4)
+    pairs = Pairs(shots, preset.training)
+    with _stop_on_signals() as stopped:
+        run.loop(pairs, workers, stopped, progress)
+    return run.export()
+
+
+class _Run:
+    """The state of a run and its loop."""
+
+    def __init__(
+        self,
+        preset: Preset,
+        out: Path,
+        device: torch.device,
+        steps: int | None,
+        minutes: float | None,
+        state: Checkpoint | None,
+    ) -> None:
+        config = preset.training
+        torch.manual_seed(config.seed)
+        self.preset, self.out, self.device = preset, out, device
+        self.dtype = pick_dtype("auto", device)
+        encoder: nn.Module = Encoder(preset.model).to(device)
+        self.encoder = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = torch.optim.AdamW(
+            self.encoder.parameters(), config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.step, self.steps, self.minutes, self.seconds = 0, steps, minutes, 0.0
+        if state is not None:
+            self.encoder.load_state_dict(state.encoder)
+            self.optimizer.load_state_dict(state.optimizer)
+            torch.set_rng_state(state.rng)
+            self.step, self.seconds = state.step, state.seconds
+            self.steps = steps or (None if minutes else state.steps)
+            self.minutes = minutes or state.minutes
+
+    def loop(
+        self,
+        pairs: Pairs,
+        workers: int,
+        stopped: threading.Event,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        """Steps until the run is full or `stopped`; saves every few minutes and at the end."""
+        loader = DataLoader(
+            pairs,
+            batch_size=None,
+            sampler=range(self.step, 1 << 40),
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+        )
+        batches = iter(loader)
+        saved = start = time.monotonic()
+        before = self.seconds
+        total, count = 0.0, 0
+        with (self.out / "log.jsonl").open("a", buffering=1) as log:
+            while (self.steps is None or self.step < self.steps) and not stopped.is_set():
+                rate = learning_rate(self.step, self.steps, self.preset.training)
+                loss = self._step(next(batches), rate)
+                self.seconds = before + time.monotonic() - start
+                self._set_length()
+                total, count = total + loss, count + 1
+                if self.step % _LOG_STEPS == 0:
+                    entry = {
+                        "step": self.step,
+                        "loss": round(total / count, 5),
+                        "learning_rate": rate,
+                        "seconds": round(self.seconds, 1),
+                    }
+                    log.write(json.dumps(entry) + "\n")
+                    total, count = 0.0, 0
+                if progress:
+                    progress(Progress(self.step, self.steps, loss, rate))
+                if time.monotonic() - saved > _SAVE_SECONDS:
+                    self.save()
+                    saved = time.monotonic()
+        self.save()
+
+    def _step(self, batch: Batch, rate: float) -> float:
+        """One step of gradient descent; returns the loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = self._loss(batch)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            self.save()
+            names = "; ".join(batch.names)
+            raise InputError(
+                f"the loss is {value} at step {self.step} (clips: {names}); the checkpoint in "
+                f"{self.out} is from before: resume with a lower learning rate"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.encoder.parameters(), self.preset.training.clip_norm)
+        self.optimizer.step()
+        self.step += 1
+        return value
+
+    def _loss(self, batch: Batch) -> Tensor:
+        self.encoder.train()
+        lab = rgb_to_lab(batch.rgb.to(self.device))  # (B, T, 3, H, W)
+        count, frames = lab.shape[:2]
+        dropped = batch.dropped.to(self.device)
+        seen = drop_channel(lab.flatten(0, 1), dropped.repeat_interleave(frames))
+        window = None
+        if self.preset.model.position_fit == "crop":
+            window = batch.window.to(self.device).repeat_interleave(frames, dim=0)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            features = self.encoder(seen.contiguous(memory_format=torch.channels_last), window)
+        features = features.unflatten(0, (count, frames))
+        return intra_video_loss(features, lab, dropped, self.preset.training)
+
+    def _set_length(self) -> None:
+        if self.steps is None and self.step >= TIMED_STEPS:
+            assert self.minutes is not None
+            self.steps = max(TIMED_STEPS, round(60 * self.minutes * self.step / self.seconds))
+
+    def save(self) -> None:
+        """Writes checkpoint and weights."""
+        state = Checkpoint(
+            preset=self.preset,
+            step=self.step,
+            steps=self.steps,
+            minutes=self.minutes,
+            seconds=self.seconds,
+            encoder=self.encoder.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            rng=torch.get_rng_state(),
+        )
+        checkpoints.save(state, self.out)
+        self.export()
+
+    def export(self) -> Path:
+        """Writes the weights alone, ready for `liir.load`."""
+        path = self.out / "weights.safetensors"
+        notes = {"steps": str(self.step), "seconds": str(round(self.seconds))}
+        write_weights(path, self.encoder.state_dict(), self.preset, notes)
+        return path
+
+
+def learning_rate(step: int, steps: int | None, config: TrainingConfig) -> float:
+    """Linear warm-up, then a cosine to zero (Loshchilov and Hutter, 2017).
+
+    Args:
+        step: Steps done.
+        steps: Steps in all; None means: not yet known, still warming up or at the peak.
+        config: Peak and warm-up.
+
+    Returns:
+        The rate of the next step.
+    """
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    if steps is None or steps <= config.warmup:
+        return config.learning_rate
+    done = min(1.0, (step - config.warmup) / (steps - config.warmup))
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, so that the step under way is finished first."""
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    old = {
+        number: signal.signal(number, lambda *_: stopped.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stopped
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

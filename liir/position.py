@@ -1,0 +1,98 @@
+"""Position codes: what tells the network where in the picture a cell lies."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from liir.presets import PositionCode
+
+Window = tuple[float, float, float, float]
+"""Part of the picture as fractions of its size: (top, left, height, width)."""
+
+
+class Position(nn.Module):
+    """A position map added to the stem's output.
+
+    Args:
+        kind: "none", "sinusoid" (fixed, two-dimensional) or "learnable".
+        channels: C of the map.
+        grid: Side of the map before it is resized, in cells of the map.
+    """
+
+    def __init__(self, kind: PositionCode, channels: int, grid: int) -> None:
+        super().__init__()
+        self.kind = kind
+        if kind == "learnable":
+            self.map = nn.Parameter(0.02 * torch.randn(1, channels, grid, grid))
+        elif kind == "sinusoid":
+            self.register_buffer("map", sinusoid(channels, grid, grid)[None], persistent=False)
+
+    def forward(self, features: Tensor, window: Tensor | None = None) -> Tensor:
+        """Adds the map, resized to the features.
+
+        Args:
+            features: (B, C, H, W).
+            window: (B, 4) top, left, height, width of each sample as fractions of the full
+                picture; None stretches the whole map over every sample.
+
+        Returns:
+            (B, C, H, W).
+        """
+        if self.kind == "none":
+            return features
+        height, width = features.shape[-2:]
+        # Bicubic weights need float32: in bfloat16 the map would be resampled on a coarse grid.
+        code = self.map.float()
+        if window is None:
+            code = F.interpolate(code, (height, width), mode="bicubic", align_corners=False)
+        else:
+            code = _crop(code, window.float(), height, width)
+        return features + code.to(features.dtype)
+
+
+def sinusoid(channels: int, height: int, width: int) -> Tensor:
+    """Two-dimensional sinusoid code (half the channels for y, half for x).
+
+    Wavelengths form a geometric series from 2 cells to 4 times the side, sine and cosine in turn
+    (the one-dimensional code of Vaswani et al., 2017, used once per axis).
+
+    Returns:
+        (channels, height, width), float32 in [-1, 1].
+    """
+    assert channels % 4 == 0, "a sinusoid code needs a multiple of 4 channels"
+    quarter = channels // 4
+
+    def axis(length: int) -> Tensor:
+        wavelengths = torch.logspace(0, 1, quarter, base=2 * length) * 2
+        angle = 2 * math.pi * torch.arange(length)[None] / wavelengths[:, None]
+        return torch.cat((angle.sin(), angle.cos()))
+
+    return torch.cat(
+        (
+            axis(height)[:, :, None].expand(-1, -1, width),
+            axis(width)[:, None, :].expand(-1, height, -1),
+        )
+    )
+
+
+def _crop(code: Tensor, window: Tensor, height: int, width: int) -> Tensor:
+    """Samples the part `window` of the map at height x width points, (B, C, height, width)."""
+    rows = (torch.arange(height, device=code.device) + 0.5) / height
+    columns = (torch.arange(width, device=code.device) + 0.5) / width
+    top, left, tall, wide = window.unbind(1)
+    y = (top[:, None] + tall[:, None] * rows) * 2 - 1
+    x = (left[:, None] + wide[:, None] * columns) * 2 - 1
+    grid = torch.stack(
+        (x[:, None].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)), dim=-1
+    )
+    return F.grid_sample(
+        code.expand(len(window), -1, -1, -1),
+        grid,
+        mode="bicubic",
+        padding_mode="border",
+        align_corners=False,
+    )

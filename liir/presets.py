@@ -1,0 +1,189 @@
+"""What a model, a tracker and a training run are made of, and the named combinations.
+
+Every setting is a field of one of three frozen dataclasses; a preset is a function that returns
+one `Preset` made of the three. Nothing here imports torch, so that reading a preset is instant.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from liir.errors import InputError
+
+Similarity = Literal["cosine", "dot"]
+PositionCode = Literal["none", "sinusoid", "learnable"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The network: a ResNet-18 at stride 4 with two heads.
+
+    Attributes:
+        width: Factor on the channels of the stem, the four stages and the position map; the heads
+            keep their sizes. 1.0 is the published network, 0.5 the small one.
+        position: Position code added after the stem's ReLU.
+        position_grid: Side of the learnable position map, in cells of that map.
+        position_fit: How the map meets a training crop: "resize" stretches the whole map over the
+            crop, "crop" gives the crop the part of the map that it covers in the full frame.
+        pixel_channels: Channels of the head matched at stride 4.
+        region_channels: Channels of the head matched at stride 8 (inter-video training only).
+    """
+
+    width: float = 1.0
+    position: PositionCode = "learnable"
+    position_grid: int = 128
+    position_fit: Literal["resize", "crop"] = "resize"
+    pixel_channels: int = 64
+    region_channels: int = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingConfig:
+    """How labels travel: similarity, window, references, feedback.
+
+    Attributes:
+        similarity: "cosine" normalises features to unit length, "dot" takes them as they are.
+        temperature: Divides the similarity before the softmax.
+        radius: Half the side of the square search window, in feature cells (stride 4).
+        topk: Keys kept per query over all references jointly; None keeps the whole window.
+        feedback: "soft" feeds label scores back as they are, "hard" their one-hot maximum.
+        first: References counted from the nearest annotated frame in the direction of travel.
+        recent: References counted back from the current frame.
+        budget_mib: Bytes that remembered features and labels may take, in MiB.
+        size: Short side of the picture from which features are computed, in pixels; 0 keeps
+            the video's own size.
+        point_sigma: Standard deviation of a keypoint's blob, in feature cells.
+        point_threshold: Confidence below which a keypoint is reported invisible.
+    """
+
+    similarity: Similarity = "cosine"
+    temperature: float = 0.05
+    radius: int = 12
+    topk: int | None = 10
+    feedback: Literal["soft", "hard"] = "soft"
+    first: tuple[int, ...] = (0, 5)
+    recent: tuple[int, ...] = (5, 3, 1)
+    budget_mib: int = 512
+    size: int = 480
+    point_sigma: float = 1.0
+    point_threshold: float = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How features are learned.
+
+    Attributes:
+        seed: Fixes initial weights and the whole order of samples.
+        batch: Pairs of frames per step.
+        crop: Side of the square crops the network sees, in pixels; a multiple of 8.
+        crop_source: Smallest and largest side of the crop in the source frame, in pixels; the
+            largest is cut to the frame's short side.
+        gap: Largest distance of the two frames of a pair, in frames.
+        chunk: Frames decoded together; `reuse` pairs are drawn from them.
+        reuse: Steps in a row that draw from the same chunk.
+        radius: Half the side of the window colours are rebuilt from, in cells at stride 4.
+        similarity: As in `TrackingConfig`.
+        temperature: As in `TrackingConfig`.
+        colour_scale: Factor on colours before the smooth L1 loss.
+        learning_rate: Peak of the cosine schedule (Adam).
+        warmup: Steps over which the learning rate rises linearly from zero.
+        weight_decay: Decoupled weight decay.
+        clip_norm: Largest gradient norm.
+    """
+
+    seed: int = 0
+    batch: int = 8
+    crop: int = 128
+    crop_source: tuple[int, int] = (96, 288)
+    gap: int = 6
+    chunk: int = 16
+    reuse: int = 8
+    radius: int = 6
+    similarity: Similarity = "cosine"
+    temperature: float = 0.07
+    colour_scale: float = 20.0
+    learning_rate: float = 1e-3
+    warmup: int = 50
+    weight_decay: float = 0.0
+    clip_norm: float = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A named combination of the three.
+
+    Attributes:
+        name: The preset's name.
+        model: The network.
+        tracking: How labels travel.
+        training: How features are learned.
+    """
+
+    name: str
+    model: ModelConfig = field(default_factory=ModelConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+
+def small() -> Preset:
+    """Half the width: the default on a laptop."""
+    return Preset(name="small", model=ModelConfig(width=0.5))
+
+
+def base() -> Preset:
+    """Full width: the best scores, at about three times the time of `small`."""
+    return Preset(name="base")
+
+
+PRESETS: Mapping[str, Callable[[], Preset]] = {"small": small, "base": base}
+
+
+def preset(name: str) -> Preset:
+    """Returns the preset of that name.
+
+    Raises:
+        InputError: No preset has that name; the message names the nearest one.
+    """
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"unknown preset {name!r}{hint} (there are: {', '.join(PRESETS)})")
+    return PRESETS[name]()
+
+
+def to_dict(config: Preset) -> dict[str, Any]:
+    """Returns the preset as nested plain dictionaries, ready for JSON."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(values: Mapping[str, Any]) -> Preset:
+    """Builds a preset from what `to_dict` returned (also after a trip through JSON).
+
+    Raises:
+        InputError: A field is unknown, or a value has the wrong type.
+    """
+    try:
+        parts = {
+            "model": _build(ModelConfig, values["model"]),
+            "tracking": _build(TrackingConfig, values["tracking"]),
+            "training": _build(TrainingConfig, values["training"]),
+        }
+        return Preset(name=str(values["name"]), **parts)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"not a liir configuration: {error}") from error
+
+
+def _build(kind: Any, values: Mapping[str, Any]) -> Any:
+    known = {f.name for f in dataclasses.fields(kind)}
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"{kind.__name__} has no field {name!r}{hint}")
+    # JSON knows no tuples: a frozen, comparable configuration needs them back.
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
