@@ -1,0 +1,65 @@
+"""Keypoints as label channels: drawn as blobs on the cells, read back with sub-cell precision.
+
+Legend: h w feature cells, N points.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from liir.grid import Grid
+
+_REACH = 2
+"""Cells around a peak whose centre of mass is the point."""
+
+
+def draw_blob(x: float, y: float, sigma: float, grid: Grid) -> Tensor:
+    """A Gaussian of height one around a point.
+
+    Args:
+        x: In pixels of the frame.
+        y: In pixels of the frame.
+        sigma: Standard deviation, in cells.
+        grid: How cells lie in the frame.
+
+    Returns:
+        (h, w) float32 in [0, 1].
+    """
+    height, width = grid.cells
+    column, row = grid.cell_of(x, y)
+    rows = torch.arange(height, device=grid.device) - row
+    columns = torch.arange(width, device=grid.device) - column
+    return torch.exp(-(rows[:, None] ** 2 + columns**2) / (2 * sigma**2))
+
+
+def read_points(blobs: Tensor, grid: Grid) -> list[tuple[float, float, float]]:
+    """Where each blob's peak is, by the centre of mass of the 5x5 cells around its maximum.
+
+    Args:
+        blobs: (N, h, w) scores in [0, 1].
+        grid: How cells lie in the frame.
+
+    Returns:
+        (x, y, confidence) of each: pixels of the frame, inside it; the peak's score.
+    """
+    points = []
+    for blob in blobs.float().cpu():
+        peak, place = blob.flatten().max(dim=0)
+        row, column = divmod(int(place), blob.shape[1])
+        top, left = max(0, row - _REACH), max(0, column - _REACH)
+        near = blob[top : row + _REACH + 1, left : column + _REACH + 1]
+        # Squared scores: the peak's flat skirt would pull the centre towards the window's middle.
+        mass = near.square()
+        total = mass.sum().clamp_min(1e-12)
+        rows = torch.arange(top, top + near.shape[0])
+        columns = torch.arange(left, left + near.shape[1])
+        centre_row = float((mass.sum(1) * rows).sum() / total)
+        centre_column = float((mass.sum(0) * columns).sum() / total)
+        if peak <= 0:
+            centre_row, centre_column = float(row), float(column)
+        x, y = grid.point_of(centre_column, centre_row)
+        points.append(
+            (min(max(x, 0.0), grid.width), min(max(y, 0.0), grid.height), min(1.0, float(peak)))
+        )
+    return points
