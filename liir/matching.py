@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from liir.presets import Similarity
 
 TILE = 8
-_GROUP = 32
+_GROUP = 32  # a power of two
 _CHUNK_SCORES = 1 << 20
 """Similarities computed at once: small enough to stay in a processor's cache."""
 
@@ -47,6 +47,17 @@ class Matches:
         """(h w, k) float32: exp(values - lse)."""
         return (self.values - self.lse[:, None]).exp()
 
+    def tally(self, values: Tensor) -> Tensor:
+        """Sums values of the keys, weighted; (h w, k, K) is never held.
+
+        Args:
+            values: (R h w, K) float32.
+
+        Returns:
+            (h w, K).
+        """
+        return F.embedding_bag(self.cells, values, per_sample_weights=self.weights, mode="sum")
+
 
 def normalise(features: Tensor, similarity: Similarity, dim: int = -3) -> Tensor:
     """Unit length along `dim` for cosine similarity; unchanged for dot products."""
@@ -70,27 +81,33 @@ def match(
         `Matches`; products are summed in the dtype of the features.
     """
     references, _, height, width = keys.shape
-    cells = height * width
-    topk = min(topk, references * cells)
-    values = query.new_full((cells, topk), -torch.inf, dtype=torch.float32)
-    places = torch.zeros(cells, topk, dtype=torch.int64, device=query.device)
-    lse = values.new_empty(cells)
-    # Tiles at the right and lower border hold queries beyond the frame: theirs go to waste.
-    for rows, scores, patch in _scores(query[None], keys[None], radius):
-        scores = scores.flatten(0, 1)  # (n t t, R p p)
+    side = TILE + 2 * radius
+    topk = min(topk, references * height * width)
+    down, across = -(-height // TILE), -(-width // TILE)
+    shape = (down * TILE, across * TILE)  # whole tiles: queries beyond the frame go to waste
+    values = torch.full((*shape, topk), -torch.inf, device=query.device)
+    cells = torch.zeros((*shape, topk), dtype=torch.int64, device=query.device)
+    lse = values.new_empty(shape)
+    for strip in _strips(query[None], keys[None], radius):
+        scores = strip.scores[0].flatten(0, 1)  # (n t t, R p p)
         best, index = _topk(scores, topk)
-        best = best.float() / temperature
-        keep = rows.flatten() >= 0
-        rows_kept = rows.flatten()[keep]
-        found = best.shape[1]
-        values[rows_kept, :found] = best[keep]
-        tile = torch.arange(len(rows), device=rows.device).repeat_interleave(TILE * TILE)
-        places[rows_kept, :found] = patch[tile[keep, None], index[keep]]
+        tiles = torch.arange(strip.columns.start, strip.columns.stop, device=query.device)
+        left = (tiles * TILE - radius).repeat_interleave(TILE**2)[:, None]
+        reference, place = index // side**2, index % side**2
+        y, x = place // side + (strip.row * TILE - radius), place % side + left
+        found = slice(0, best.shape[1])
+        strip.view(values)[..., found] = strip.fold(best.float() / temperature)
+        strip.view(cells)[..., found] = strip.fold((reference * height + y) * width + x)
         if full:
-            lse[rows_kept] = torch.logsumexp(scores.float() / temperature, dim=1)[keep]
-    # A query whose window holds fewer keys than topk is filled up with weightless copies.
-    places = torch.where(values > -torch.inf, places, places[:, :1])
-    return Matches(values, places, lse if full else torch.logsumexp(values, dim=1))
+            total = torch.logsumexp(scores.float() / temperature, dim=1, keepdim=True)
+            strip.view(lse[..., None])[:] = strip.fold(total)
+    values = values[:height, :width].reshape(-1, topk)
+    cells = cells[:height, :width].reshape(-1, topk)
+    # A window with fewer keys than topk is filled up with weightless copies of the best.
+    cells = torch.where(values > -torch.inf, cells, cells[:, :1])
+    if full:
+        return Matches(values, cells, lse[:height, :width].flatten())
+    return Matches(values, cells, torch.logsumexp(values, dim=1))
 
 
 def reconstruct(
@@ -112,104 +129,139 @@ def reconstruct(
         (B, K, h, w) rebuilt values, and (B, h, w) log-sum-exp of each query's window, both in
         the dtype of the values.
     """
-    batch, _, height, width = query.shape
-    channels = values.shape[2]
-    rebuilt, lse, order = [], [], []
-    patches = _patches(values, radius)
-    start = 0
-    for rows, scores, _ in _scores(query / temperature, keys, radius):
-        scores = scores.to(values.dtype)
-        block = patches[start : start + len(rows)]
-        start += len(rows)
-        rebuilt.append((scores.softmax(dim=-1) @ block.transpose(1, 2)).flatten(0, 1))
-        lse.append(torch.logsumexp(scores, dim=-1).flatten())
-        order.append(rows.flatten())
-    rows = torch.cat(order)
-    keep = (rows >= 0).nonzero()[:, 0]
-    # Rows come tile by tile: put them back into reading order (a permutation, once padding is out).
-    place = keep[rows[keep].argsort()]
-    out = torch.cat(rebuilt)[place].view(batch, height, width, channels).permute(0, 3, 1, 2)
-    return out, torch.cat(lse)[place].view(batch, height, width)
+    height, width = query.shape[-2:]
+    padded = _padded(values, radius)
+    rebuilt: list[list[Tensor]] = []
+    for strip in _strips(query / temperature, keys, radius):
+        scores = strip.scores.to(values.dtype)
+        weights = scores.softmax(dim=-1)
+        total = torch.logsumexp(scores, dim=-1, keepdim=True)
+        block = torch.cat((weights @ strip.patches(padded, radius), total), dim=-1)
+        if strip.columns.start == 0:
+            rebuilt.append([])
+        rebuilt[-1].append(strip.fold(block))
+    out = torch.cat([torch.cat(row, dim=-2) for row in rebuilt], dim=-3)[:, :height, :width]
+    return out[..., :-1].permute(0, 3, 1, 2), out[..., -1]
 
 
-def _scores(
-    query: Tensor, keys: Tensor, radius: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yields the similarities of a few tiles at a time.
+@dataclass(frozen=True)
+class _Strip:
+    """Neighbouring tiles of one row of tiles.
 
-    Yields:
-        (n, t t) rows: index b h w + y w + x of each query, -1 beyond the frame;
-        (n, t t, R p p) similarities, minus infinity outside the window or the frame;
-        (n, R p p) cells: index r h w + y w + x of each key (any value where masked).
+    Attributes:
+        row: Number of the row of tiles.
+        columns: Numbers of the tiles in that row.
+        scores: (B, n, t t, R p p) similarities, minus infinity outside the window or the frame.
+    """
+
+    row: int
+    columns: range
+    scores: Tensor
+
+    def patches(self, padded: Tensor, radius: int) -> Tensor:
+        """(B, n, R p p, K): the values (`_padded`) of the keys in the order of `scores`."""
+        return _patches(padded, self.row, self.columns, radius)
+
+    def fold(self, rows: Tensor) -> Tensor:
+        """(... n t t, K) or (..., n, t t, K) in tiles to (..., t, n t, K) in reading order."""
+        count = len(self.columns)
+        tiles = rows.reshape(*rows.shape[: -2 if rows.ndim == 2 else -3], count, TILE, TILE, -1)
+        return tiles.transpose(-4, -3).flatten(-3, -2)
+
+    def view(self, planes: Tensor) -> Tensor:
+        """(t, n t, K): this strip's part of (h, w, K)."""
+        columns = slice(self.columns.start * TILE, self.columns.stop * TILE)
+        return planes[self.row * TILE : (self.row + 1) * TILE, columns]
+
+
+def _strips(query: Tensor, keys: Tensor, radius: int) -> Iterator[_Strip]:
+    """Yields the similarities of a few tiles at a time, row by row.
+
+    Args:
+        query: (B, C, h, w).
+        keys: (B, R, C, h, w).
+        radius: Of the window, in cells.
     """
     batch, references, _, height, width = keys.shape
-    device = query.device
-    down, across = -(-height // TILE), -(-width // TILE)
-    index = torch.arange(height * width, device=device).view(height, width)
-    rows = _tile(
-        F.pad(index, (0, -width % TILE, 0, -height % TILE), value=-1)[None, None]
-    )  # (tiles, 1, t t)
-    cells = _patches(index.view(1, 1, 1, height, width), radius, value=-1)[:, 0]  # (tiles, p p)
     side = TILE + 2 * radius
-    offset = torch.arange(side, device=device) - torch.arange(TILE, device=device)[:, None]
+    window = _window(radius, query)  # (t t, p, p)
+    padded = _padded(keys, radius)
+    tall, wide = -height % TILE, -width % TILE
+    queries = F.pad(query, (0, wide, 0, tall)).unfold(2, TILE, TILE).unfold(3, TILE, TILE)
+    queries = queries.permute(0, 2, 3, 4, 5, 1).flatten(3, 4)  # (B, ny, nx, t t, C)
+    across = queries.shape[2]
+    step = max(1, _CHUNK_SCORES // (batch * TILE**2 * references * side**2))
+    for row in range(queries.shape[1]):
+        rows = torch.tensor([row], device=query.device)
+        inside_y, beyond_y = _inside(rows, radius, height), ~_inside(rows, 0, height)
+        for start in range(0, across, step):
+            columns = range(start, min(start + step, across))
+            patches = _patches(padded, row, columns, radius)  # (B, n, R p p, C)
+            scores = queries[:, row, columns.start : columns.stop] @ patches.transpose(2, 3)
+            tiles = torch.arange(columns.start, columns.stop, device=query.device)
+            inside = inside_y[:, :, None] & _inside(tiles, radius, width)[:, None]  # (n, p, p)
+            bias = window.masked_fill(~inside[:, None], -torch.inf).flatten(2)  # (n, t t, p p)
+            # Queries beyond the frame see everything: a row of minus infinities has no softmax.
+            beyond = (beyond_y[:, :, None] | ~_inside(tiles, 0, width)[:, None]).flatten(1)
+            bias = bias.masked_fill_(beyond[:, :, None], 0.0)
+            scores.unflatten(3, (references, side**2)).add_(bias[:, :, None])
+            yield _Strip(row, columns, scores)
+
+
+def _window(radius: int, like: Tensor) -> Tensor:
+    """(t t, p, p): zero where a key of the patch lies in a query's window, else minus infinity."""
+    offset = torch.arange(TILE + 2 * radius) - torch.arange(TILE)[:, None]
     near = (offset >= 0) & (offset <= 2 * radius)  # (t, p)
-    window = (near[:, None, :, None] & near[None, :, None, :]).reshape(TILE**2, side**2)
-    outside = torch.zeros(window.shape, dtype=query.dtype, device=device)
-    outside.masked_fill_(~window, -torch.inf)
-
-    tiles = down * across
-    queries = _tile(F.pad(query, (0, -width % TILE, 0, -height % TILE)))  # (B tiles, C, t t)
-    patches = _patches(keys, radius)  # (B tiles, C, R p p)
-    step = max(1, _CHUNK_SCORES // (TILE**2 * references * side**2))
-    base = torch.arange(references, device=device)[:, None] * (height * width)
-    beyond = torch.zeros(cells.shape, dtype=query.dtype, device=device)
-    beyond.masked_fill_(cells < 0, -torch.inf)
-    start = 0
-    for tile_queries, tile_keys in zip(queries.split(step), patches.split(step), strict=True):
-        part = torch.arange(start, start + len(tile_queries), device=device)
-        start += len(tile_queries)
-        tile = part % tiles
-        scores = (tile_queries.transpose(1, 2) @ tile_keys).unflatten(2, (references, side**2))
-        bias = outside + beyond[tile][:, None]  # (n, t t, p p)
-        row = rows[tile, 0]
-        shift = (part // tiles * height * width)[:, None]
-        yield (
-            torch.where(row >= 0, row + shift, row),
-            (scores + bias[:, :, None]).flatten(2),
-            (cells[tile][:, None] + base).flatten(1),
-        )
+    both = (near[:, None, :, None] & near[None, :, None, :]).flatten(0, 1)
+    return like.new_zeros(both.shape).masked_fill(~both.to(like.device), -torch.inf)
 
 
-def _tile(planes: Tensor) -> Tensor:
-    """(B, C, h, w), sides multiples of t, to (B tiles, C, t t)."""
-    tiles = planes.unfold(2, TILE, TILE).unfold(3, TILE, TILE)  # (B, C, ny, nx, t, t)
-    return tiles.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(2)
+def _inside(tiles: Tensor, radius: int, length: int) -> Tensor:
+    """(n, p) bool: which keys along one side of each tile's patch lie in the frame."""
+    place = tiles[:, None] * TILE - radius + torch.arange(TILE + 2 * radius, device=tiles.device)
+    return (place >= 0) & (place < length)
 
 
-def _patches(planes: Tensor, radius: int, value: int = 0) -> Tensor:
-    """(B, R, C, h, w) to (B tiles, C, R p p): the keys around each tile, `value` beyond."""
+def _padded(planes: Tensor, radius: int) -> Tensor:
+    """(B, R, C, h, w) to (B, R, h', w', C) with a margin: every patch can be cut out of it.
+
+    Channels last: a patch then is copied in long runs.
+    """
     height, width = planes.shape[-2:]
+    margin = (0, 0, radius, radius + -width % TILE, radius, radius + -height % TILE)
+    return F.pad(planes.permute(0, 1, 3, 4, 2), margin)
+
+
+def _patches(padded: Tensor, row: int, columns: range, radius: int) -> Tensor:
+    """(B, n, R p p, C): the keys around each tile."""
     side = TILE + 2 * radius
-    pad = (radius, radius + -width % TILE, radius, radius + -height % TILE)
-    padded = F.pad(planes, pad, value=value)
-    patches = padded.unfold(3, side, TILE).unfold(4, side, TILE)  # (B, R, C, ny, nx, p, p)
-    patches = patches.permute(0, 3, 4, 2, 1, 5, 6)  # (B, ny, nx, C, R, p, p)
-    return patches.flatten(0, 2).flatten(2)
+    strip = padded[
+        :,
+        :,
+        row * TILE : row * TILE + side,
+        columns.start * TILE : (columns.stop - 1) * TILE + side,
+    ]
+    patches = strip.unfold(3, side, TILE)  # (B, R, p, n, C, p)
+    return patches.permute(0, 3, 1, 2, 5, 4).flatten(2, 4)
 
 
 def _topk(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """`torch.topk` along the last dimension, in two levels.
+    """`torch.topk` along the last dimension of (rows, n), in two levels.
 
     The k best of a row lie in the k groups with the best maxima, so that only those are sorted.
+    Group g holds the columns g, g + n/32, g + 2n/32, ...: its maximum is then found by halving
+    the row five times, which a processor does many columns at once.
     """
-    count = scores.shape[1]
-    k = min(k, count)
-    groups = count // _GROUP
-    if count % _GROUP or groups <= k:
-        return scores.topk(k, dim=1)
-    grouped = scores.view(-1, groups, _GROUP)
-    chosen = grouped.amax(dim=2).topk(k, dim=1, sorted=False).indices  # (rows, k)
-    short = grouped.gather(1, chosen[:, :, None].expand(-1, -1, _GROUP)).flatten(1)
-    best, index = short.topk(k, dim=1)
-    group = chosen.gather(1, index // _GROUP)
-    return best, group * _GROUP + index % _GROUP
+    if scores.shape[1] <= 2 * k * _GROUP:
+        return scores.topk(min(k, scores.shape[1]), dim=1)
+    scores = F.pad(scores, (0, -scores.shape[1] % _GROUP), value=-torch.inf)
+    groups = scores.shape[1] // _GROUP
+    maxima = scores
+    while maxima.shape[1] > groups:
+        half = maxima.shape[1] // 2
+        maxima = torch.maximum(maxima[:, :half], maxima[:, half:])
+    chosen = maxima.topk(k, dim=1, sorted=False).indices  # (rows, k)
+    members = scores.view(-1, _GROUP, groups).gather(2, chosen[:, None].expand(-1, _GROUP, -1))
+    best, index = members.flatten(1).topk(k, dim=1)  # index: member k + group
+    group = chosen.gather(1, index % k)
+    return best, torch.div(index, k, rounding_mode="floor") * groups + group

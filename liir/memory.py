@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -82,6 +83,15 @@ class Memory:
         """What frame `step` is matched with, oldest first."""
         wanted = self._wanted(step)
         return [r for s, r in sorted(self._kept.items()) if r.annotated or s in wanted]
+
+    def state(self) -> dict[str, Any]:
+        """All that it holds, for `torch.save`; shares the tensors, which never change."""
+        return {"anchor": self.anchor, "kept": [dict(vars(r)) for r in self._kept.values()]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Puts back what `state` gave."""
+        self.anchor = state["anchor"]
+        self._kept = {r["step"]: Reference(**r) for r in state["kept"]}
 
     def add_labels(self, at: int, count: int) -> None:
         """Inserts `count` label channels at channel `at`, which no remembered frame knows."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from liir.encoder import Model
 from liir.errors import InputError
 from liir.grid import Grid
 from liir.keypoints import draw_blob, read_points
-from liir.matching import match, normalise
+from liir.matching import match, normalise, reconstruct
 from liir.memory import Memory, Reference
 from liir.presets import TrackingConfig
 from liir.video import Frame, Video, open_video
@@ -102,9 +102,13 @@ class Result:
         labels = torch.empty(grid.height, grid.width, dtype=torch.uint8)
         confidence = torch.empty(grid.height, grid.width)
         ids = torch.tensor((0, *self.ids), dtype=torch.uint8)
+        scores = self.scores
+        if self.annotation is not None and self.annotation.labels is not None:
+            # Its objects are drawn from the annotation itself, to the pixel.
+            scores = _without(scores, [1 + self.ids.index(i) for i in self.annotation.ids])
         for top in range(0, grid.height, _BAND):
             rows = slice(top, top + _BAND)
-            best, channel = grid.to_pixels(self.scores, rows).max(dim=0)
+            best, channel = grid.to_pixels(scores, rows).max(dim=0)
             labels[rows] = ids[channel.cpu()]
             confidence[rows] = best.clamp(0, 1).cpu()
         found, sure = labels.numpy(), confidence.numpy()
@@ -176,6 +180,21 @@ class Tracker:
             frame.index, frame.time, frame.rgb, self.ids, scores[:objects], grid, points, given
         )
 
+    def state(self) -> dict[str, Any]:
+        """All that later steps depend on, for `torch.save`; later steps leave it as it is."""
+        return {
+            "count": self.count,
+            "ids": list(self.ids),
+            "names": list(self.names),
+            "memory": self.memory.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes back, or on, to where `state` was taken from a tracker of the same settings."""
+        self.count = state["count"]
+        self.ids, self.names = tuple(state["ids"]), tuple(state["names"])
+        self.memory.restore(state["memory"])
+
     def _fit(self, frame: Frame) -> Grid:
         """The grid of the frame, the same for all."""
         rgb = frame.rgb
@@ -203,18 +222,33 @@ class Tracker:
         self.memory.add_labels(1 + len(self.ids) + len(self.names), len(names))
         self.names += names
 
-    def _propagate(self, keys: Tensor) -> Tensor:
+    def _propagate(self, query: Tensor) -> Tensor:
         """Label scores of a frame from those of its references, (K, h, w) float32."""
+        config = self.config
         references = self.memory.references(self.count)
-        matches = match(
-            keys,
-            torch.stack([r.keys for r in references]),
-            radius=self.config.radius,
-            topk=self.config.topk,
-            temperature=self.config.temperature,
-        )
-        scores = vote(matches, references, 1 + len(self.ids))
-        return scores.T.reshape(-1, *keys.shape[1:])
+        keys = torch.stack([r.keys for r in references])
+        cells = query.shape[1:]
+        if config.topk is None:
+
+            def tally(values: Tensor) -> Tensor:
+                planes = values.T.unflatten(1, (len(references), *cells)).transpose(0, 1)
+                rebuilt, _ = reconstruct(
+                    query[None],
+                    keys[None],
+                    planes[None],
+                    radius=config.radius,
+                    temperature=config.temperature,
+                )
+                return rebuilt[0].flatten(1).T
+        else:
+            tally = match(
+                query,
+                keys,
+                radius=config.radius,
+                topk=config.topk,
+                temperature=config.temperature,
+            ).tally
+        return vote(tally, references, 1 + len(self.ids)).T.reshape(-1, *cells)
 
     def _overrule(self, tracked: Tensor, annotation: Annotation, grid: Grid) -> Tensor:
         """Puts an annotation over tracked scores (K, h, w).
@@ -226,16 +260,12 @@ class Tracker:
         objects = 1 + len(self.ids)
         if annotation.labels is not None:
             labels = torch.from_numpy(annotation.labels).to(grid.device)
-            rest = scores[:objects]
-            for channel in (1 + self.ids.index(i) for i in annotation.ids):
-                rest[channel] = 0
-            total = rest.sum(0, keepdim=True)
-            rest[0] += (total[0] <= 1e-6).float()
-            rest /= rest.sum(0, keepdim=True)
+            channels = {i: 1 + self.ids.index(i) for i in annotation.ids}
             taken = torch.isin(labels, labels.new_tensor((*annotation.ids, VOID)))
-            rest *= 1 - grid.to_cells(taken[None])
-            for i in annotation.ids:
-                scores[1 + self.ids.index(i)] += grid.to_cells((labels == i)[None])[0]
+            others = _without(scores[:objects], list(channels.values()))
+            scores[:objects] = others * (1 - grid.to_cells(taken[None]))
+            for i, channel in channels.items():
+                scores[channel] = grid.to_cells((labels == i)[None])[0]
         for name, (x, y) in annotation.points.items():
             blob = draw_blob(x, y, self.config.point_sigma, grid)
             scores[objects + self.names.index(name)] = blob
@@ -260,6 +290,7 @@ def track(
     config: TrackingConfig | None = None,
     start: int = 0,
     stop: int | None = None,
+    tracker: Tracker | None = None,
 ) -> Iterator[Result]:
     """Labels every frame of a video.
 
@@ -273,6 +304,8 @@ def track(
         config: Tracking settings; default the model's own.
         start: First frame to label.
         stop: Frame to stop before; None for the end.
+        tracker: What goes forwards; a new one if None. One that has labelled the frames before
+            `start` goes on from there, with the annotations from there on, if any.
 
     Yields:
         One result a frame, in order.
@@ -282,7 +315,8 @@ def track(
             or frames before the first annotation are asked of a source that cannot go backwards.
     """
     video = video if isinstance(video, Video) else open_video(video)
-    if not annotations:
+    tracker = tracker or Tracker(model, config)
+    if not annotations and not tracker.count:
         raise InputError("nothing is annotated: give at least one frame's labels or points")
     end = video.length if stop is None else stop
     check_frames(annotations, start, end)
@@ -290,9 +324,8 @@ def track(
         frame: as_annotation(value, frame=frame, size=video.size)
         for frame, value in sorted(annotations.items())
     }
-    first = min(given)
-    tracker = Tracker(model, config)
-    if first == start:
+    first = min(given, default=start)
+    if first == start or tracker.count:
         for frame in video.frames(start, stop):
             yield tracker.step(frame, given.pop(frame.index, None))
     else:
@@ -307,6 +340,14 @@ def track(
     if given:
         missing = ", ".join(map(str, given))
         raise InputError(f"{video.name}: annotated frame {missing} was not found in the video")
+
+
+def _without(scores: Tensor, channels: list[int]) -> Tensor:
+    """Shares (K, h, w) of the labels but `channels`, summing to one: background if none is left."""
+    scores = scores.clone()
+    scores[channels] = 0.0
+    scores[0] += (scores.sum(0) <= 1e-6).float()
+    return scores / scores.sum(0)
 
 
 def _label_backwards(
