@@ -29,6 +29,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
 
     Returns:
         (..., 3, H, W), float32 (or the input's floating dtype): (L - 50) / 50, a / 127, b / 127.
+        sRGB reaches L 0..100, a -86.2..98.3, b -107.9..94.5.
     """
     if not rgb.is_floating_point():
         linear = _linear_table(rgb.device)[rgb.long()]
@@ -48,7 +49,7 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     """Converts scaled Lab back to sRGB; the inverse of `rgb_to_lab` within the gamut.
 
     Args:
-        lab: (..., 3, H, W), floating point, scaled as `rgb_to_lab` returns it.
+        lab: (..., 3, H, W), float32 or float64, scaled as `rgb_to_lab` returns it.
 
     Returns:
         (..., 3, H, W), same dtype, in [0, 1]; colours outside the gamut are clipped.

@@ -9,12 +9,13 @@ import copy
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -23,7 +24,7 @@ from liir.colour import rgb_to_lab
 from liir.errors import InputError
 from liir.grid import STRIDE
 from liir.position import Position
-from liir.presets import ModelConfig, Preset, from_dict, to_dict
+from liir.presets import ModelConfig, Preset, from_dict, preset, to_dict
 
 PAD_TO = 8
 """Pictures are padded to a multiple of this, so that both heads see whole cells."""
@@ -167,7 +168,7 @@ def load(name: str | Path = "small", *, device: str = "auto", dtype: str = "auto
     """Loads weights: bundled ones by name, or a safetensors file of liir's.
 
     Args:
-        name: A bundled name ("small") or a path.
+        name: A bundled name ("small"), a path, or "random:PRESET" for weights nobody trained.
         device: "auto" (CUDA, then MPS, then CPU), or anything torch knows.
         dtype: "auto" (bfloat16 where the device computes in it, else float32), "float32",
             "bfloat16" or "float16".
@@ -177,6 +178,9 @@ def load(name: str | Path = "small", *, device: str = "auto", dtype: str = "auto
             or dtype that is not there.
     """
     path = Path(name)
+    kind, _, which = str(name).partition(":")
+    if kind == "random" and not path.exists():
+        return _ready(*random_weights(which or "small"), str(name), device, dtype)
     if not path.is_file():
         bundled = sorted(p.stem for p in _WEIGHTS.glob("*.safetensors"))
         path = _WEIGHTS / f"{name}.safetensors"
@@ -185,12 +189,27 @@ def load(name: str | Path = "small", *, device: str = "auto", dtype: str = "auto
                 f"unknown model {str(name)!r}: neither a file nor one of the bundled models "
                 f"({', '.join(bundled) or 'none is bundled'})"
             )
-    encoder, preset = read_weights(path)
+    return _ready(*read_weights(path), str(name), device, dtype)
+
+
+def _ready(encoder: Encoder, preset: Preset, name: str, device: str, dtype: str) -> Model:
     target = pick_device(device)
     kind = pick_dtype(dtype, target)
     encoder = folded(encoder).to(target, kind)
     encoder = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Model(encoder, preset, target, kind, str(name))
+    return Model(encoder, preset, target, kind, name)
+
+
+def random_weights(preset_name: str) -> tuple[Encoder, Preset]:
+    """An untrained encoder, always the same: what the training of a preset is measured against.
+
+    Raises:
+        InputError: No preset has that name.
+    """
+    config = preset(preset_name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Encoder(config.model).eval(), config
 
 
 def pick_device(name: str) -> torch.device:
@@ -205,8 +224,8 @@ def pick_device(name: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.empty(1, device=device).cpu()  # "meta" holds nothing that could be brought back
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise InputError(
             f"device {name!r} cannot be used here; try --device auto or cpu"
         ) from error
@@ -240,6 +259,10 @@ def write_weights(
         state: An encoder's state, any floating dtype.
         preset: Stored as JSON under the key "liir".
         notes: Further header entries (steps trained, data), each a string.
+
+    Raises:
+        InputError: The disk is full, or the folder is not there or not to be written to; a file
+            of that name stays as it was.
     """
     tensors = {
         key: (value.detach().half() if value.is_floating_point() else value.detach())
@@ -250,10 +273,14 @@ def write_weights(
     header = {**(notes or {}), "liir": json.dumps(to_dict(preset), sort_keys=True)}
     partial = path.with_name(f".{path.name}.partial")
     try:
-        save_file(tensors, partial, metadata=header)
+        # Not `save_file`: its files are readable by their owner alone, whatever the umask.
+        partial.write_bytes(save(tensors, metadata=header))
         os.replace(partial, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def read_weights(path: Path) -> tuple[Encoder, Preset]:
@@ -263,7 +290,7 @@ def read_weights(path: Path) -> tuple[Encoder, Preset]:
         InputError: The file is missing, damaged, not liir's, or of another architecture.
     """
     try:
-        with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
@@ -285,7 +312,9 @@ def read_weights(path: Path) -> tuple[Encoder, Preset]:
             f"{path}: of another architecture: {odd} is {_shape(found.get(odd))}, "
             f"its configuration asks for {_shape(expected.get(odd))}"
         )
-    encoder.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    encoder.load_state_dict(
+        {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    )
     return encoder.eval(), preset
 
 

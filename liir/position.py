@@ -57,8 +57,9 @@ class Position(nn.Module):
 def sinusoid(channels: int, height: int, width: int) -> Tensor:
     """Two-dimensional sinusoid code (half the channels for y, half for x).
 
-    Wavelengths form a geometric series from 2 cells to 4 times the side, sine and cosine in turn
-    (the one-dimensional code of Vaswani et al., 2017, used once per axis).
+    Wavelengths form a geometric series from 4 cells to 4 times the side (at 2 cells every sine
+    would be zero), each as a sine and a cosine: the one-dimensional code of Vaswani et al., 2017,
+    used once per axis.
 
     Returns:
         (channels, height, width), float32 in [-1, 1].
@@ -67,7 +68,7 @@ def sinusoid(channels: int, height: int, width: int) -> Tensor:
     quarter = channels // 4
 
     def axis(length: int) -> Tensor:
-        wavelengths = torch.logspace(0, 1, quarter, base=2 * length) * 2
+        wavelengths = 4 * torch.logspace(0, 1, quarter, base=length)
         angle = 2 * math.pi * torch.arange(length)[None] / wavelengths[:, None]
         return torch.cat((angle.sin(), angle.cos()))
 

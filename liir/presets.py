@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Mapping
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -150,9 +152,9 @@ def preset(name: str) -> Preset:
         InputError: No preset has that name; the message names the nearest one.
     """
     if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"unknown preset {name!r}{hint} (there are: {', '.join(PRESETS)})")
+        raise InputError(
+            f"unknown preset {name!r}{_nearest(name, PRESETS)} (there are: {', '.join(PRESETS)})"
+        )
     return PRESETS[name]()
 
 
@@ -179,11 +181,32 @@ def from_dict(values: Mapping[str, Any]) -> Preset:
 
 
 def _build(kind: Any, values: Mapping[str, Any]) -> Any:
-    known = {f.name for f in dataclasses.fields(kind)}
-    for name in values:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"{kind.__name__} has no field {name!r}{hint}")
+    hints = typing.get_type_hints(kind)
     # JSON knows no tuples: a frozen, comparable configuration needs them back.
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    for name, value in fields.items():
+        if name not in hints:
+            raise InputError(f"{kind.__name__} has no field {name!r}{_nearest(name, hints)}")
+        if not _fits(value, hints[name]):
+            raise InputError(f"{kind.__name__}.{name} cannot be {value!r}; see its documentation")
+    return kind(**fields)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type as the fields above are declared with."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return value in inner
+    if origin is types.UnionType:
+        return any(_fits(value, part) for part in inner)
+    if origin is tuple:
+        sized = isinstance(value, tuple) and (inner[-1] is ... or len(value) == len(inner))
+        return sized and all(_fits(item, inner[0]) for item in value)
+    # A whole number will do for a float, but a truth value is no number.
+    number = isinstance(value, (int, float) if hint is float else hint)
+    return number and not isinstance(value, bool)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -13,10 +13,10 @@ MAX_LINES = 400
 # A module may import only from modules above it. Names may stand here before their file exists.
 ORDER = """
 errors presets frames pictures video_file video_writer video rle annotations export
-colour grid position encoder matching compactness memory tracking
+colour grid position encoder matching compactness memory votes keypoints tracking
 learning.clips learning.negatives learning.reconstruction learning.checkpoint learning.trainer
 evaluation.metrics evaluation.layouts evaluation.benchmarks evaluation.ablation
-figures page.* cli
+figures folder labelling page.* cli
 """.split()
 
 EXEMPT = {"__init__", "__main__"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from liir.errors import InputError
 from liir.presets import Preset, from_dict, to_dict
 
 FILE = "checkpoint.pt"
+# What torch.load raises on files cut short, overwritten or made by something else; InputError,
+# a ValueError, stands for configurations of another version.
+_DAMAGE = (RuntimeError, EOFError, OSError, TypeError, ValueError, LookupError, AttributeError)
 
 
 @dataclass
@@ -42,7 +46,11 @@ class Checkpoint:
 
 
 def save(checkpoint: Checkpoint, folder: Path) -> None:
-    """Writes the checkpoint; the one before stays whole until the new one is."""
+    """Writes the checkpoint; the one before stays whole until the new one is.
+
+    Raises:
+        InputError: The disk is full, or the folder is not there or not to be written to.
+    """
     partial = folder / f".{FILE}.partial"
     state = {**vars(checkpoint), "preset": to_dict(checkpoint.preset)}
     try:
@@ -51,8 +59,12 @@ def save(checkpoint: Checkpoint, folder: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, folder / FILE)
+    except (OSError, RuntimeError) as error:  # torch turns a write cut short into the latter
+        reason = error.strerror if isinstance(error, OSError) else "the disk may be full"
+        raise InputError(f"{folder / FILE}: cannot be written ({reason})") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def restore(folder: Path) -> Checkpoint:
@@ -67,5 +79,6 @@ def restore(folder: Path) -> Checkpoint:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         return Checkpoint(**{**state, "preset": from_dict(state["preset"])})
-    except (RuntimeError, EOFError, TypeError, KeyError, pickle.UnpicklingError) as error:
-        raise InputError(f"{path}: damaged, or not a liir checkpoint: {error}") from error
+    except (*_DAMAGE, pickle.UnpicklingError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{path}: damaged, or not a liir checkpoint: {reason}") from error

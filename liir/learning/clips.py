@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,11 +23,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from liir.errors import InputError
-from liir.presets import TrainingConfig
 from liir.pictures import IMAGE_SUFFIXES
-from liir.video import open_video
-
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".gif", ".mpg"})
+from liir.presets import TrainingConfig
+from liir.video import VIDEO_SUFFIXES, open_video
 
 _log = logging.getLogger(__name__)
 _THUMBNAIL = (32, 24)
@@ -64,7 +63,7 @@ class Batch:
 
 
 def find_videos(folders: Sequence[str | Path]) -> list[Path]:
-    """Lists video files and folders of frames below the given places, sorted.
+    """Lists video files and folders of frames below the given places, sorted; no hidden ones.
 
     Raises:
         InputError: A place does not exist, or there is nothing below any of them.
@@ -75,15 +74,12 @@ def find_videos(folders: Sequence[str | Path]) -> list[Path]:
             found.add(place)
         elif not place.is_dir():
             raise InputError(f"{place}: no such file or folder to train on")
-        for folder, _, names in os.walk(place):
-            suffixes = {Path(name).suffix.lower() for name in names}
-            if suffixes & IMAGE_SUFFIXES:
+        for folder, inner, names in os.walk(place):
+            inner[:] = [name for name in inner if not name.startswith(".")]
+            files = [Path(folder, name) for name in names if not name.startswith(".")]
+            if any(file.suffix.lower() in IMAGE_SUFFIXES for file in files):
                 found.add(Path(folder))
-            found.update(
-                Path(folder, name)
-                for name in names
-                if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith(".")
-            )
+            found.update(file for file in files if file.suffix.lower() in VIDEO_SUFFIXES)
     if not found:
         places = ", ".join(map(str, folders))
         raise InputError(f"no video and no folder of images below {places}; give another folder")
@@ -99,46 +95,71 @@ def index_shots(
 
     Args:
         videos: What `find_videos` returned.
-        cache: JSON file; entries of files unchanged in size and time are reused.
+        cache: JSON file; entries of files unchanged in size and time are reused. A damaged one
+            is made anew; one that is interrupted keeps what it has found.
         progress: Called with (videos done, videos in all).
 
     Returns:
         Shots of at least two frames.
 
     Raises:
-        InputError: No video has two frames.
+        InputError: No video has two frames, or the cache cannot be written.
     """
-    known: dict[str, Any] = json.loads(cache.read_text()) if cache.is_file() else {}
-    entries: dict[str, Any] = {}
-    for done, path in enumerate(videos):
-        state = path.stat()
-        stamp = [state.st_size, state.st_mtime_ns]
-        name = str(path.resolve())
-        if name not in known or known[name]["stamp"] != stamp:
+    known = _read_cache(cache)
+    found: dict[str, list[tuple[int, int]]] = {}
+    try:
+        for done, path in enumerate(videos):
+            name = str(path.resolve())
             try:
-                shots = find_shots(path)
+                state = path.stat()
+                stamp = [state.st_size, state.st_mtime_ns]
+                if name not in known or known[name][0] != stamp:
+                    known[name] = stamp, find_shots(path)
+                found[name] = known[name][1]
             except InputError as error:
                 _log.warning("left out: %s", error)
-                shots = []
-            known[name] = {"stamp": stamp, "shots": shots}
-        entries[name] = known[name]
-        if progress:
-            progress(done + 1, len(videos))
-    partial = cache.with_name(f".{cache.name}.partial")
-    partial.write_text(json.dumps(entries))
-    os.replace(partial, cache)
-    shots = [
-        Shot(name, start, stop)
-        for name, entry in entries.items()
-        for start, stop in entry["shots"]
-        if stop - start >= 2
-    ]
+                known[name] = stamp, []
+            except OSError as error:
+                _log.warning("left out: %s: %s", path, error.strerror)
+            if progress:
+                progress(done + 1, len(videos))
+    finally:
+        _write_cache(cache, known)
+    shots = [Shot(name, *span) for name, spans in found.items() for span in spans]
+    shots = [shot for shot in shots if shot.stop - shot.start >= 2]
     if not shots:
         raise InputError(
             f"none of the {len(videos)} videos has two readable frames in a row; "
             "training needs moving pictures"
         )
     return shots
+
+
+def _read_cache(path: Path) -> dict[str, tuple[list[int], list[tuple[int, int]]]]:
+    """Name to (stamp, shots); empty where there is none, or it is damaged."""
+    try:
+        return {
+            str(name): (list(entry["stamp"]), [(int(a), int(b)) for a, b in entry["shots"]])
+            for name, entry in json.loads(path.read_text("utf-8")).items()
+        }
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        _log.warning("%s: cannot be read, so the videos are indexed anew: %s", path, error)
+        return {}
+
+
+def _write_cache(path: Path, known: Mapping[str, tuple[list[int], list[tuple[int, int]]]]) -> None:
+    entries = {name: {"stamp": stamp, "shots": shots} for name, (stamp, shots) in known.items()}
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(json.dumps(entries), "utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def find_shots(path: Path) -> list[tuple[int, int]]:
@@ -153,17 +174,18 @@ def find_shots(path: Path) -> list[tuple[int, int]]:
     Raises:
         InputError: The video cannot be read.
     """
-    thumbnails = []
-    indices = []
+    indices: list[int] = []
+    changes: list[float] = []
+    before = np.zeros(1, dtype=np.float32)
     for frame in open_video(path).frames():
         small = Image.fromarray(frame.rgb).resize(_THUMBNAIL, Image.Resampling.BOX)
-        thumbnails.append(np.asarray(small, dtype=np.float32))
+        thumbnail = np.asarray(small, dtype=np.float32)
         indices.append(frame.index)
+        changes.append(float(np.abs(thumbnail - before).mean()))
+        before = thumbnail
     if not indices:
         return []
-    change = np.zeros(len(indices), dtype=np.float32)
-    stack = np.stack(thumbnails)
-    change[1:] = np.abs(stack[1:] - stack[:-1]).mean(axis=(1, 2, 3))
+    change = np.array(changes)
     cuts = [0]
     for i in range(1, len(indices)):
         near = change[max(1, i - _CUT_REACH) : i + _CUT_REACH + 1]
@@ -173,9 +195,7 @@ def find_shots(path: Path) -> list[tuple[int, int]]:
         if sudden or indices[i] != indices[i - 1] + 1:
             cuts.append(i)
     cuts.append(len(indices))
-    return [
-        (indices[a], indices[b - 1] + 1) for a, b in zip(cuts[:-1], cuts[1:], strict=True)
-    ]
+    return [(indices[a], indices[b - 1] + 1) for a, b in pairwise(cuts)]
 
 
 class Pairs(Dataset[Batch]):
@@ -264,6 +284,7 @@ class Pairs(Dataset[Batch]):
         )
         if flip:
             pair = np.ascontiguousarray(pair[:, :, ::-1])
+            left = width - side - left  # where the crop lies in the mirrored frame
         window = (top / height, left / width, side / height, side / width)
         name = f"{Path(shot.path).name} frames {shot.start + order[0]}, {shot.start + order[1]}"
         return pair, window, name

@@ -63,7 +63,9 @@ def colour_loss(rebuilt: Tensor, target: Tensor, scale: float) -> Tensor:
     return F.smooth_l1_loss(scale * large, scale * target)
 
 
-def intra_video_loss(features: Tensor, lab: Tensor, dropped: Tensor, config: TrainingConfig) -> Tensor:
+def intra_video_loss(
+    features: Tensor, lab: Tensor, dropped: Tensor, config: TrainingConfig
+) -> Tensor:
     """Intra-video reconstruction (LIIR, section 3.1): the last frame rebuilt from the others.
 
     Args:

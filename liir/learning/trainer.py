@@ -9,8 +9,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from liir.learning.reconstruction import drop_channel, intra_video_loss
 from liir.presets import Preset, TrainingConfig, to_dict
 
 _log = logging.getLogger(__name__)
+WEIGHTS = "weights.safetensors"
 TIMED_STEPS = 50
 """Steps timed before a budget in minutes becomes a number of steps."""
 _SAVE_SECONDS = 180.0
@@ -65,6 +66,9 @@ def train(
 ) -> Path:
     """Trains an encoder on unlabelled video; Ctrl-C and SIGTERM leave a checkpoint.
 
+    Decoding processes are started afresh ("spawn"), so a script calls this under
+    `if __name__ == "__main__":`; with `workers=0` it need not.
+
     Args:
         folders: Videos, or folders of videos or of frames, nested at will.
         preset: What to train and how; on resume the run's own is used.
@@ -73,16 +77,22 @@ def train(
         minutes: Budget; becomes a number of steps after 50 timed ones.
         resume: Go on from the run's checkpoint.
         device: As in `liir.load`.
-        workers: Processes that decode; default one, or a quarter of the cores.
+        workers: Processes that decode, 0 to decode in this one; default one, or a quarter of
+            the cores. The batches are the same.
         progress: Called after every step.
 
     Returns:
         The weights file.
 
     Raises:
-        InputError: Bad data, folder or settings, or a loss that is no longer a number.
+        InputError: Bad data, folder or settings, a loss that is no longer a number, or a disk
+            that is still full at the end (before that it is logged, and training goes on).
     """
     out = Path(out)
+    if (steps is not None and minutes is not None) or (steps is minutes is None and not resume):
+        raise InputError("give the length of the run: either --steps N or --minutes M")
+    if (steps is not None and steps < 1) or (minutes is not None and not minutes > 0):
+        raise InputError("the length of the run must be positive")
     if resume:
         state = checkpoints.restore(out)
         preset = state.preset
@@ -90,20 +100,27 @@ def train(
         state = None
         if (out / checkpoints.FILE).exists():
             raise InputError(f"{out}: holds a run already; use --resume or another folder")
-        if (steps is None) == (minutes is None):
-            raise InputError("give the length of the run: either --steps N or --minutes M")
-    if (steps is not None and steps < 1) or (minutes is not None and minutes <= 0):
-        raise InputError("the length of the run must be positive")
-    out.mkdir(parents=True, exist_ok=True)
-    shots = index_shots(find_videos(folders), out / "clips.json")
-    (out / "config.json").write_text(json.dumps(to_dict(preset), indent=2) + "\n")
-    run = _Run(preset, out, pick_device(device), steps, minutes, state)
+    target, videos = pick_device(device), find_videos(folders)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "config.json").write_text(json.dumps(to_dict(preset), indent=2) + "\n")
+    except OSError as error:
+        raise InputError(f"{out}: no run can be kept there ({error.strerror})") from error
+    pairs = Pairs(index_shots(videos, out / "clips.json"), preset.training)
+    run = _Run(preset, out, target, steps, minutes, state)
     if workers is None:
         workers = max(1, (os.cpu_count() or 1) // 4)
-    pairs = Pairs(shots, preset.training)
-    with _stop_on_signals() as stopped:
-        run.loop(pairs, workers, stopped, progress)
-    return run.export()
+    try:
+        with _stop_on_signals() as stopped:
+            run.loop(pairs, workers, stopped, progress)
+    except RuntimeError as error:  # torch raises it wherever the loop happens to be
+        if "DataLoader worker" not in str(error):
+            raise
+        raise InputError(
+            f"{out}: a decoding process died, for want of memory or because a script calls train "
+            "outside `if __name__ == '__main__':`; resume with more memory, or workers=0"
+        ) from error
+    return out / WEIGHTS
 
 
 class _Run:
@@ -129,8 +146,13 @@ class _Run:
         )
         self.step, self.steps, self.minutes, self.seconds = 0, steps, minutes, 0.0
         if state is not None:
-            self.encoder.load_state_dict(state.encoder)
-            self.optimizer.load_state_dict(state.optimizer)
+            try:
+                self.encoder.load_state_dict(state.encoder)
+                self.optimizer.load_state_dict(state.optimizer)
+            except (RuntimeError, ValueError, LookupError) as error:
+                raise InputError(
+                    f"{out}: its checkpoint does not fit its configuration; start a new run"
+                ) from error
             torch.set_rng_state(state.rng)
             self.step, self.seconds = state.step, state.seconds
             self.steps = steps or (None if minutes else state.steps)
@@ -144,18 +166,10 @@ class _Run:
         progress: Callable[[Progress], None] | None,
     ) -> None:
         """Steps until the run is full or `stopped`; saves every few minutes and at the end."""
-        loader = DataLoader(
-            pairs,
-            batch_size=None,
-            sampler=range(self.step, 1 << 40),
-            num_workers=workers,
-            prefetch_factor=4 if workers else None,
-        )
-        batches = iter(loader)
         saved = start = time.monotonic()
         before = self.seconds
         total, count = 0.0, 0
-        with (self.out / "log.jsonl").open("a", buffering=1) as log:
+        with closing(_batches(pairs, workers, self.step)) as batches:
             while (self.steps is None or self.step < self.steps) and not stopped.is_set():
                 rate = learning_rate(self.step, self.steps, self.preset.training)
                 loss = self._step(next(batches), rate)
@@ -169,12 +183,12 @@ class _Run:
                         "learning_rate": rate,
                         "seconds": round(self.seconds, 1),
                     }
-                    log.write(json.dumps(entry) + "\n")
+                    self._log(entry)
                     total, count = 0.0, 0
                 if progress:
                     progress(Progress(self.step, self.steps, loss, rate))
                 if time.monotonic() - saved > _SAVE_SECONDS:
-                    self.save()
+                    self._try_to_save()
                     saved = time.monotonic()
         self.save()
 
@@ -182,18 +196,24 @@ class _Run:
         """One step of gradient descent; returns the loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        statistics = [buffer.clone() for buffer in self.encoder.buffers()]
         loss = self._loss(batch)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            self.save()
-            names = "; ".join(batch.names)
-            raise InputError(
-                f"the loss is {value} at step {self.step} (clips: {names}); the checkpoint in "
-                f"{self.out} is from before: resume with a lower learning rate"
-            )
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.encoder.parameters(), self.preset.training.clip_norm)
+        loss.backward()
+        value = float(loss.detach())
+        norm = float(
+            nn.utils.clip_grad_norm_(self.encoder.parameters(), self.preset.training.clip_norm)
+        )
+        if not (math.isfinite(value) and math.isfinite(norm)):
+            # The bad batch has been through the batch norms already: what is saved has not.
+            for buffer, old in zip(self.encoder.buffers(), statistics, strict=True):
+                buffer.copy_(old)
+            self._try_to_save()
+            raise InputError(
+                f"{self.out}: at step {self.step} the loss is {value} and its gradient {norm} "
+                f"(clips: {'; '.join(batch.names)}); the checkpoint is from before that step; "
+                "start anew with a lower learning rate, or without those clips"
+            )
         self.optimizer.step()
         self.step += 1
         return value
@@ -217,8 +237,25 @@ class _Run:
             assert self.minutes is not None
             self.steps = max(TIMED_STEPS, round(60 * self.minutes * self.step / self.seconds))
 
+    def _log(self, entry: dict[str, float]) -> None:
+        try:
+            with (self.out / "log.jsonl").open("a") as log:
+                log.write(json.dumps(entry) + "\n")
+        except OSError as error:  # a full disk must not end a run of hours
+            _log.warning("%s/log.jsonl: step %d not logged: %s", self.out, self.step, error)
+
+    def _try_to_save(self) -> None:
+        try:
+            self.save()
+        except InputError as error:
+            _log.warning("not saved, tried again later: %s", error)
+
     def save(self) -> None:
-        """Writes checkpoint and weights."""
+        """Writes checkpoint and weights.
+
+        Raises:
+            InputError: They cannot be written; those from before stay whole.
+        """
         state = Checkpoint(
             preset=self.preset,
             step=self.step,
@@ -230,14 +267,29 @@ class _Run:
             rng=torch.get_rng_state(),
         )
         checkpoints.save(state, self.out)
-        self.export()
-
-    def export(self) -> Path:
-        """Writes the weights alone, ready for `liir.load`."""
-        path = self.out / "weights.safetensors"
         notes = {"steps": str(self.step), "seconds": str(round(self.seconds))}
-        write_weights(path, self.encoder.state_dict(), self.preset, notes)
-        return path
+        write_weights(self.out / WEIGHTS, self.encoder.state_dict(), self.preset, notes)
+
+
+def _batches(pairs: Pairs, workers: int, start: int) -> Generator[Batch, None, None]:
+    """The batches from step `start` on, without end, decoded ahead in `workers` processes."""
+    loader = DataLoader(
+        pairs,
+        batch_size=None,
+        sampler=range(start, 1 << 40),
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        # A fork would copy the locks of threads (decoders, progress bars) that it does not copy.
+        multiprocessing_context="spawn" if workers else None,
+        # Otherwise the loader draws from the global generator, once more on each resume.
+        generator=torch.Generator(),
+    )
+    try:
+        with _ignored_signals():
+            batches = iter(loader)
+        yield from batches
+    except InputError as error:  # that of a process comes with its traceback
+        raise InputError(str(error).strip().split("InputError: ")[-1]) from None
 
 
 def learning_rate(step: int, steps: int | None, config: TrainingConfig) -> float:
@@ -272,6 +324,22 @@ def _stop_on_signals() -> Iterator[threading.Event]:
     }
     try:
         yield stopped
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _ignored_signals() -> Iterator[None]:
+    """Processes started here are deaf to Ctrl-C and SIGTERM for life: the parent ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    old = {
+        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
