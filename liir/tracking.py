@@ -1,18 +1,14 @@
 """Labels through a video: one step a frame, and the whole job around it.
 
-Legend: R reference frames, C channels, H W pixels, h w feature cells, K label channels: first the
-background, then one per object, then one per keypoint. Object ids are kept apart from channels.
+Legend: R reference frames, C channels, h w feature cells, K label channels: first the background,
+then one per object, then one per keypoint. Object ids are kept apart from channels.
 """
 
 from __future__ import annotations
 
-import tempfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,96 +23,13 @@ from liir.keypoints import draw_blob, read_points
 from liir.matching import match, normalise, reconstruct
 from liir.memory import Memory, Reference
 from liir.presets import TrackingConfig
+from liir.result import Result, without
+from liir.spool import Spool
 from liir.video import Frame, Video, open_video
 from liir.votes import vote
 
-_NO_PICTURE = np.empty((0, 0, 3), dtype=np.uint8)
-_BAND = 64
-"""Rows up-sampled at once: a float map of all objects at full size is never held."""
-
 Source = Video | str | Path | NDArray[np.generic] | Iterable[NDArray[np.generic]]
 AnnotationLike = Annotation | str | Path | NDArray[np.generic]
-
-
-@dataclass(frozen=True)
-class Result:
-    """The labels of one frame.
-
-    Attributes:
-        index: Frame number in the video.
-        time: Seconds from the video's start.
-        rgb: (H, W, 3) uint8, the frame itself.
-        ids: Object ids, in the order of the channels of `scores` after the background.
-        scores: (1 + objects, h, w) float32 shares of background and objects, summing to one.
-        grid: How cells lie in the frame.
-        points: Keypoints: name to (x, y, confidence), x and y in pixels of the frame.
-        annotation: What was given for this frame, if anything; its labels hold exactly.
-    """
-
-    index: int
-    time: float
-    rgb: NDArray[np.uint8]
-    ids: tuple[int, ...]
-    scores: Tensor
-    grid: Grid
-    points: Mapping[str, tuple[float, float, float]]
-    annotation: Annotation | None = None
-
-    @property
-    def labels(self) -> NDArray[np.uint8]:
-        """(H, W) uint8 object ids, 0 background."""
-        return self._maps[0]
-
-    @property
-    def confidence(self) -> NDArray[np.float32]:
-        """(H, W) float32 in [0, 1]: the share of the label that won."""
-        return self._maps[1]
-
-    @cached_property
-    def objects(self) -> dict[int, float]:
-        """Mean confidence over each object's pixels; 0 where the object is not in the frame."""
-        labels = self.labels.ravel()
-        count = np.bincount(labels, minlength=256)
-        total = np.bincount(labels, weights=self.confidence.ravel(), minlength=256)
-        return {i: float(total[i] / count[i]) if count[i] else 0.0 for i in self.ids}
-
-    def probability(self, object_id: int) -> NDArray[np.float32]:
-        """(H, W) float32 in [0, 1]: the share of one object.
-
-        Raises:
-            InputError: No object has that id.
-        """
-        if object_id not in self.ids:
-            raise InputError(f"no object {object_id}; there are {', '.join(map(str, self.ids))}")
-        channel = 1 + self.ids.index(object_id)
-        share = self.grid.to_pixels(self.scores[channel : channel + 1])[0].cpu().numpy()
-        if self.annotation is not None and self.annotation.labels is not None:
-            spoken = np.isin(self.annotation.labels, self.annotation.ids)
-            share = np.where(spoken, self.annotation.labels == object_id, share)
-        clipped: NDArray[np.float32] = np.clip(share, 0, 1).astype(np.float32)
-        return clipped
-
-    @cached_property
-    def _maps(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        grid = self.grid
-        labels = torch.empty(grid.height, grid.width, dtype=torch.uint8)
-        confidence = torch.empty(grid.height, grid.width)
-        ids = torch.tensor((0, *self.ids), dtype=torch.uint8)
-        scores = self.scores
-        if self.annotation is not None and self.annotation.labels is not None:
-            # Its objects are drawn from the annotation itself, to the pixel.
-            scores = _without(scores, [1 + self.ids.index(i) for i in self.annotation.ids])
-        for top in range(0, grid.height, _BAND):
-            rows = slice(top, top + _BAND)
-            best, channel = grid.to_pixels(scores, rows).max(dim=0)
-            labels[rows] = ids[channel.cpu()]
-            confidence[rows] = best.clamp(0, 1).cpu()
-        found, sure = labels.numpy(), confidence.numpy()
-        if self.annotation is not None and self.annotation.labels is not None:
-            spoken = np.isin(self.annotation.labels, self.annotation.ids)
-            found[spoken] = self.annotation.labels[spoken]
-            sure[spoken] = 1.0
-        return found, sure
 
 
 class Tracker:
@@ -262,7 +175,7 @@ class Tracker:
             labels = torch.from_numpy(annotation.labels).to(grid.device)
             channels = {i: 1 + self.ids.index(i) for i in annotation.ids}
             taken = torch.isin(labels, labels.new_tensor((*annotation.ids, VOID)))
-            others = _without(scores[:objects], list(channels.values()))
+            others = without(scores[:objects], list(channels.values()))
             scores[:objects] = others * (1 - grid.to_cells(taken[None]))
             for i, channel in channels.items():
                 scores[channel] = grid.to_cells((labels == i)[None])[0]
@@ -291,6 +204,7 @@ def track(
     start: int = 0,
     stop: int | None = None,
     tracker: Tracker | None = None,
+    backwards: Callable[[int], None] | None = None,
 ) -> Iterator[Result]:
     """Labels every frame of a video.
 
@@ -306,6 +220,8 @@ def track(
         stop: Frame to stop before; None for the end.
         tracker: What goes forwards; a new one if None. One that has labelled the frames before
             `start` goes on from there, with the annotations from there on, if any.
+        backwards: Called with the number of each frame labelled backwards, which all come before
+            the first result.
 
     Yields:
         One result a frame, in order.
@@ -329,60 +245,18 @@ def track(
         for frame in video.frames(start, stop):
             yield tracker.step(frame, given.pop(frame.index, None))
     else:
-        with tempfile.TemporaryFile() as file:
-            spool = _Spool(file)
-            _label_backwards(Tracker(model, config), video, given[first], first, start, spool)
+        with Spool() as spool:
+            back = Tracker(model, config)
+            back.step(video.frame(first), given[first])
+            for frame in video.backwards(first, start):
+                spool.push(back.step(frame))
+                if backwards is not None:
+                    backwards(frame.index)
             for frame in video.frames(start, stop):
-                if frame.index < first:
-                    yield spool.pop(frame)
-                else:
+                if frame.index >= first:
                     yield tracker.step(frame, given.pop(frame.index, None))
+                elif (result := spool.pop(frame)) is not None:
+                    yield result
     if given:
         missing = ", ".join(map(str, given))
         raise InputError(f"{video.name}: annotated frame {missing} was not found in the video")
-
-
-def _without(scores: Tensor, channels: list[int]) -> Tensor:
-    """Shares (K, h, w) of the labels but `channels`, summing to one: background if none is left."""
-    scores = scores.clone()
-    scores[channels] = 0.0
-    scores[0] += (scores.sum(0) <= 1e-6).float()
-    return scores / scores.sum(0)
-
-
-def _label_backwards(
-    tracker: Tracker, video: Video, annotation: Annotation, first: int, start: int, spool: _Spool
-) -> None:
-    """Labels frames first-1 ... start from the annotation of frame `first`."""
-    tracker.step(video.frame(first), annotation)
-    for frame in video.backwards(first, start):
-        spool.push(tracker.step(frame))
-
-
-class _Spool:
-    """Results on disk, last in first out: labels of frames met backwards, told forwards.
-
-    Only scores and points are kept (the frame is decoded again), compressed and in half
-    precision: about 100 KiB a frame.
-    """
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file = file
-        self.waiting: list[tuple[int, int, Result]] = []
-
-    def push(self, result: Result) -> None:
-        """Writes a result away."""
-        packed = zlib.compress(result.scores.half().cpu().numpy().tobytes(), level=1)
-        light = replace(result, rgb=_NO_PICTURE, scores=torch.empty(0))
-        self.waiting.append((self.file.tell(), len(packed), light))
-        self.file.write(packed)
-
-    def pop(self, frame: Frame) -> Result:
-        """The result of the latest frame pushed, which must be this one."""
-        at, length, result = self.waiting.pop()
-        assert result.index == frame.index, "frames come back in another order"
-        self.file.seek(at)
-        packed = np.frombuffer(zlib.decompress(self.file.read(length)), dtype=np.float16)
-        shape = (1 + len(result.ids), *result.grid.cells)
-        scores = torch.from_numpy(packed.astype(np.float32)).view(shape)
-        return replace(result, rgb=frame.rgb, scores=scores.to(result.grid.device))

@@ -1,0 +1,203 @@
+"""Where the results of a video lie: names, which job they are of, and where it stopped."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pickle
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from liir.errors import InputError
+from liir.figures import Points
+from liir.tracking import Tracker
+
+
+class Folder:
+    """Where the results of a video lie, and which of what lies there is liir's.
+
+    Args:
+        path: The folder.
+        stems: Names of frames instead of their numbers.
+    """
+
+    def __init__(self, path: Path, stems: list[str] | None) -> None:
+        self.path = path
+        # Two pictures may differ in nothing but the suffix: their masks would be one file.
+        self.stems = stems if stems is not None and len(set(stems)) == len(stems) else None
+        self.masks, self.soft = path / "masks", path / "soft"
+        self.labels, self.points = path / "labels.json", path / "points.csv"
+        self.confidence, self.sheet = path / "confidence.csv", path / "sheet.png"
+        self.overlay = path / "overlay.mp4"
+        self.settings, self.state = path / "settings.json", path / "state.pt"
+
+    def name(self, index: int) -> str:
+        """What the files of a frame are called."""
+        return f"{index:05d}" if self.stems is None else self.stems[index]
+
+    def mask(self, index: int) -> Path:
+        """The label image of a frame."""
+        return self.masks / f"{self.name(index)}.png"
+
+    def present(self) -> tuple[Path, ...]:
+        """The results that are there."""
+        results = (self.masks, self.soft, self.labels, self.points, self.confidence)
+        return tuple(p for p in (*results, self.overlay, self.sheet) if p.exists())
+
+    def admit(self, job: dict[str, Any], resume: bool, force: bool) -> dict[str, Any]:
+        """What is stored of an earlier run to go on from; empty to start.
+
+        Raises:
+            InputError: Both or none of `resume` and `force` where one is needed, another job, or
+                files of the same names that liir did not write.
+        """
+        if resume and force:
+            raise InputError("--resume goes on and --force starts over: give one of them")
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"{self.path}: is a file; give a folder for the results")
+        if not self.settings.exists():
+            if foreign := self.present():
+                raise InputError(
+                    f"{foreign[0]}: is there, and not from liir track; give another folder"
+                )
+            return {}
+        stored = self._stored()
+        if not isinstance(stored.get("job"), dict):
+            raise InputError(f"{self.settings}: not from liir track, or damaged; remove it")
+        if force:
+            return {}
+        if not resume:
+            raise InputError(
+                f"{self.path}: holds results; --resume goes on with them, --force starts over"
+            )
+        for what in {**job, **stored["job"]}:
+            was, now = stored["job"].get(what), job.get(what)
+            if was != now:
+                raise InputError(
+                    f"{self.path}: was begun with {what} {_brief(was)}, not {_brief(now)}; "
+                    "give the same to go on, or start over with --force"
+                )
+        return stored
+
+    def store(self, job: dict[str, Any], **finished: Any) -> None:
+        """Writes down which job it is and, once it is finished, what came of it."""
+        known = {"job": job, "stems": self.stems, "finished": bool(finished), **finished}
+        write_file(self.settings, json.dumps(known, indent=1).encode())
+
+    def save(self, following: int, tracker: dict[str, Any] | None) -> None:
+        """Keeps a tracker's state (None: a new one's), and which frame comes next."""
+        file = io.BytesIO()
+        torch.save({"next": following, "tracker": tracker}, file)
+        write_file(self.state, file.getbuffer())
+
+    def restore(self, tracker: Tracker) -> int | None:
+        """Puts a tracker where `save` left it; the next frame, None if nothing is saved."""
+        try:
+            state = torch.load(self.state, map_location=tracker.model.device, weights_only=True)
+            if state["tracker"] is not None:
+                tracker.restore(state["tracker"])
+            return int(state["next"])
+        except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, LookupError, TypeError):
+            return None  # all is computed again, to the same end
+
+    def stored_labels(self, index: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """(H, W) uint8 labels of a finished frame, as they were written.
+
+        Raises:
+            InputError: The file is gone, damaged or of another size.
+        """
+        path = self.mask(index)
+        with suppress(OSError, ValueError), Image.open(path) as image:
+            labels = np.array(image)
+            if labels.dtype == np.uint8 and labels.shape == size:
+                return labels
+        raise InputError(f"{path}: is gone or damaged; start over with --force")
+
+    def stored_points(self) -> Iterator[tuple[int, Points]]:
+        """(frame, its points) of the finished frames that have any, in order."""
+        with self.points.open(newline="") as file:
+            for frame, rows in groupby(csv.DictReader(file), key=lambda row: int(row["frame"])):
+                yield (
+                    frame,
+                    {
+                        r["name"]: (float(r["x"]), float(r["y"]), float(r["confidence"]))
+                        for r in rows
+                    },
+                )
+
+    def clear(self) -> None:
+        """Removes an earlier run's files, and none that is not liir's."""
+        stems = self._stored().get("stems") or []
+        for folder in (self.masks, *self.soft.glob("*")):
+            for path in folder.glob("*.png"):
+                if path.stem in stems or (not stems and re.fullmatch(r"\d{5,}", path.stem)):
+                    path.unlink()
+        journal = self.labels.with_name(f"{self.labels.name}.part")
+        tables = (self.labels, journal, self.points, self.confidence)
+        for path in (*tables, self.overlay, self.sheet, self.state):
+            path.unlink(missing_ok=True)
+        for folder in (*self.soft.glob("*"), self.soft, self.masks):
+            with suppress(OSError):  # somebody else's files may lie there
+                folder.rmdir()
+
+    @contextmanager
+    def writable(self) -> Iterator[None]:
+        """Makes the folder and tries it before hours are spent; a new one goes again on error."""
+        new = not self.path.exists()
+        try:
+            with _writing(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=self.path):
+                    pass
+            yield
+        except BaseException:
+            if new:
+                with suppress(OSError):
+                    self.path.rmdir()
+            raise
+
+    def _stored(self) -> dict[str, Any]:
+        with suppress(OSError, ValueError, RecursionError):
+            stored = json.loads(self.settings.read_bytes())
+            if isinstance(stored, dict):
+                return stored
+        return {}
+
+
+def _brief(value: object) -> str:
+    return "none" if value is None else str(value)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def write_file(path: Path, data: bytes | memoryview) -> None:
+    """Puts a file in place, whole or not at all.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with _writing(path):
+        try:
+            beside.write_bytes(data)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
