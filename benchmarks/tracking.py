@@ -76,9 +76,7 @@ def parts(model: liir.Model, clip: Path, labels: Annotation) -> dict[str, str]:
     video = open_video(clip)
     frames = list(video.frames(0, 24))
     tracker = liir.Tracker(model)
-    results = [
-        tracker.step(frame, labels if frame.index == 0 else None) for frame in frames[:12]
-    ]
+    results = [tracker.step(frame, labels if frame.index == 0 else None) for frame in frames[:12]]
     config, grid = tracker.config, results[-1].grid
     picture = grid.resize(frames[12].rgb)
     with torch.inference_mode():

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
 import pickle
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,9 +23,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from liir.annotations import Annotation
+from liir.encoder import Model
 from liir.errors import InputError
 from liir.figures import Points
+from liir.presets import TrackingConfig
 from liir.tracking import Tracker
+from liir.video import Video
 
 
 class Folder:
@@ -201,3 +208,48 @@ def write_file(path: Path, data: bytes | memoryview) -> None:
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
+
+
+def describe(
+    model: Model,
+    video: Video,
+    annotations: Mapping[int, Annotation],
+    config: TrackingConfig,
+    start: int,
+    stop: int | None,
+    soft: bool,
+) -> dict[str, Any]:
+    """All that the labels of a job depend on, as it comes back from JSON."""
+    try:
+        release = version("liir")
+    except PackageNotFoundError:  # run from its source folder
+        release = "unknown"
+    state = model.encoder.state_dict()
+    weights = (value.cpu().contiguous().flatten().view(torch.uint8) for value in state.values())
+    job = {
+        "version": release,
+        "video": video.name,
+        "size": video.size,
+        "length": video.length,
+        "model": model.name,
+        "weights": _digest(value.numpy().tobytes() for value in weights),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": model.device.type,
+        **asdict(config),
+        "start": start,
+        "stop": stop,
+        "soft": soft,
+    }
+    for frame, given in sorted(annotations.items()):
+        labels = b"" if given.labels is None else given.labels.tobytes()
+        told = json.dumps([given.ids, list(given.points.items())]).encode()
+        job[f"annotation of frame {frame}"] = _digest([labels, told])
+    stored: dict[str, Any] = json.loads(json.dumps(job))
+    return stored
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:12]

@@ -6,22 +6,18 @@ as if it had never stopped: the tracker's state is stored beside them now and th
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -35,9 +31,10 @@ from liir.export import (
     write_probability_png,
 )
 from liir.figures import SHEET_WIDTH, Points, contact_sheet, draw_overlay, fit, legible_scale
-from liir.folder import Folder, write_file
+from liir.folder import Folder, describe, write_file
 from liir.presets import TrackingConfig
-from liir.tracking import Result, Tracker, track
+from liir.result import Result
+from liir.tracking import Tracker, track
 from liir.video import Frame, Video, VideoWriter, open_video
 
 SAVE_SECONDS = 60.0  # between two savings of the tracker's state
@@ -53,7 +50,8 @@ class Progress:
         index: The frame labelled last.
         done: Frames that need no more work, those of earlier runs and broken ones included.
         total: All frames asked for; None where only decoding would tell.
-        labelled: Frames labelled by this run.
+        labelled: Frames labelled by this run; 0 while those before the first annotation are
+            gone through backwards.
         seconds: Time that this run has taken.
     """
 
@@ -131,7 +129,7 @@ def label_video(
     video = video if isinstance(video, Video) else open_video(video)
     config = config or model.preset.tracking
     folder = Folder(Path(out), video.stems)
-    job = _describe(model, video, annotations, config, start, stop, soft)
+    job = describe(model, video, annotations, config, start, stop, soft)
     earlier = folder.admit(job, resume, force)
     if earlier.get("finished"):
         return Summary(earlier["frames"], 0, 0.0, tuple(earlier["skipped"]), folder.present())
@@ -140,8 +138,21 @@ def label_video(
     begin = folder.restore(tracker) if earlier else None
     left = {f: given for f, given in annotations.items() if begin is None or f >= begin}
     first = start if begin is None else begin
+    total = _total(video, start, stop)
+
+    def tell(index: int, done: int = 0, labelled: int = 0) -> None:
+        if progress is not None:
+            progress(Progress(index, done, total, labelled, time.monotonic() - clock))
+
     results: Iterator[Result] = track(
-        model, video, left, config=config, start=first, stop=stop, tracker=tracker
+        model,
+        video,
+        left,
+        config=config,
+        start=first,
+        stop=stop,
+        tracker=tracker,
+        backwards=tell,
     )
     with folder.writable():
         if begin is None:
@@ -150,16 +161,13 @@ def label_video(
             folder.clear()
         folder.store(job)
     outputs = _Outputs(folder, video, annotations, config, range(start, first))
-    total = _total(video, start, stop)
     labelled = 0
     with outputs.open(soft, overlay):
         if begin is not None:
             outputs.redraw(video.frames(start, begin))
         with closing(outputs.written(results, tracker)) as written:
             for labelled, result in enumerate(written, start=1):
-                if progress is not None:
-                    done, seconds = result.index + 1 - start, time.monotonic() - clock
-                    progress(Progress(result.index, done, total, labelled, seconds))
+                tell(result.index, result.index + 1 - start, labelled)
     skipped = [i for i in video.skipped if i >= start and (stop is None or i < stop)]
     folder.store(job, frames=outputs.count, skipped=skipped)
     folder.state.unlink(missing_ok=True)
@@ -342,48 +350,3 @@ def _total(video: Video, start: int, stop: int | None) -> int | None:
     length = video.length
     ends = [end for end in (length, stop) if end is not None]
     return min(ends) - start if ends else None
-
-
-def _describe(
-    model: Model,
-    video: Video,
-    annotations: Mapping[int, Annotation],
-    config: TrackingConfig,
-    start: int,
-    stop: int | None,
-    soft: bool,
-) -> dict[str, Any]:
-    """All that the labels depend on, as it comes back from JSON."""
-    try:
-        release = version("liir")
-    except PackageNotFoundError:  # run from its source folder
-        release = "unknown"
-    state = model.encoder.state_dict()
-    weights = (value.cpu().contiguous().flatten().view(torch.uint8) for value in state.values())
-    job = {
-        "version": release,
-        "video": video.name,
-        "size": video.size,
-        "length": video.length,
-        "model": model.name,
-        "weights": _digest(value.numpy().tobytes() for value in weights),
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "device": model.device.type,
-        **asdict(config),
-        "start": start,
-        "stop": stop,
-        "soft": soft,
-    }
-    for frame, given in sorted(annotations.items()):
-        labels = b"" if given.labels is None else given.labels.tobytes()
-        told = json.dumps([given.ids, list(given.points.items())]).encode()
-        job[f"annotation of frame {frame}"] = _digest([labels, told])
-    stored: dict[str, Any] = json.loads(json.dumps(job))
-    return stored
-
-
-def _digest(parts: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()[:12]

@@ -56,5 +56,5 @@ def test_a_full_disk_is_said(monkeypatch):
             pass
 
     monkeypatch.setattr(module.tempfile, "TemporaryFile", Full)
-    with Spool() as spool, pytest.raises(InputError, match="frame 4.*No space left"):
+    with Spool() as spool, pytest.raises(InputError, match=r"frame 4.*No space left"):
         spool.push(result(4))

@@ -269,7 +269,8 @@ class Pairs(Dataset[Batch]):
         low, high = config.crop_source
         high = min(high, height, width)
         low = min(low, high)
-        side = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+        # exp(log(n)) may exceed n by a hair.
+        side = min(float(np.exp(rng.uniform(np.log(low), np.log(high)))), high)
         top, left = rng.uniform(0, height - side), rng.uniform(0, width - side)
         flip = rng.random() < 0.5
         box = (left, top, left + side, top + side)

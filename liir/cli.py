@@ -1,0 +1,399 @@
+"""Learn visual correspondence from unlabelled video, and carry labels through a video.
+
+usage: liir VERB ...          liir VERB --help tells all about one
+
+  liir track VIDEO --annotation 0=mask.png --out DIR
+      label a whole video from one annotated frame, or a folder of videos
+  liir train FOLDER --out DIR --minutes 60
+      learn features from videos that nobody labelled
+  liir evaluate davis2016 ROOT --model small
+      score a model on a benchmark
+  liir --version
+
+Exit code: 0 done, 2 bad input (one line says what and how to mend it), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import errno
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+from tyro.conf import Positional, UseAppendAction, arg
+
+from liir import __version__, presets
+from liir.errors import InputError
+from liir.settings import parse_settings
+
+# Torch takes seconds to import: the verbs do so once their options are read.
+if TYPE_CHECKING:
+    from liir.jobs import Job
+    from liir.labelling import Summary
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Files = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="[FRAME=]FILE")]
+Settings = Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="FIELD=VALUE")]
+Place = Annotated[Path, arg(metavar="DIR")]
+Count = Annotated[int | None, arg(metavar="N")]
+Frame = Annotated[int, arg(metavar="FRAME")]
+Last = Annotated[int | None, arg(name="end", metavar="FRAME")]
+Name = Annotated[str, arg(metavar="NAME")]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line; `argv` is without the program's name. Returns the exit code."""
+    words = [*(sys.argv[1:] if argv is None else argv)]
+    if words == ["--version"]:
+        print(f"liir {__version__}")
+        return 0
+    if not words or words[0] in ("-h", "--help"):
+        print(__doc__.strip(), file=sys.stdout if words else sys.stderr)
+        return 0 if words else 2
+    logging.basicConfig(format="liir: %(levelname)s: %(message)s")
+    verbs: dict[str, Callable[..., int]] = {"track": track, "train": train, "evaluate": evaluate}
+    try:
+        if words[0] not in verbs:
+            near = difflib.get_close_matches(words[0], [*verbs, "--help", "--version"], n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(f"unknown verb {words[0]!r}{hint} (there are: {', '.join(verbs)})")
+        config = (tyro.conf.FlagCreatePairsOff,)  # --soft, without a --no-soft
+        return tyro.cli(verbs[words[0]], prog=f"liir {words[0]}", args=words[1:], config=config)
+    except (InputError, OSError) as error:
+        print(f"liir: error: {_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as error:
+        print(f"liir: interrupted; {_line(error)}".rstrip("; "), file=sys.stderr)
+        return 130
+
+
+def _line(error: BaseException) -> str:
+    """The error in one line."""
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            text += "; make room, then go on with --resume"
+    notes = getattr(error, "__notes__", ())
+    return " ".join("; ".join(filter(None, (text, *notes))).split())
+
+
+# --- Track
+
+
+def track(
+    video: Annotated[Positional[Path], arg(metavar="VIDEO")],
+    /,
+    *,
+    annotation: Files,
+    out: Place,
+    model: Name = "small",
+    device: Name = "auto",
+    dtype: Dtype = "auto",
+    threads: Count = None,
+    size: Count = None,
+    setting: Settings = (),
+    start: Frame = 0,
+    stop: Last = None,
+    soft: bool = False,
+    resize_annotation: bool = False,
+    resume: bool = False,
+    force: bool = False,
+) -> int:
+    """Label a whole video from one annotated frame, or from several.
+
+    $ liir track dog.mp4 --annotation 0=dog.png --out labelled
+    $ liir track dog.mp4 --annotation 12=dog.png --annotation joints.csv --out labelled
+    $ liir track clips/ --annotation masks/ --out labelled
+
+    The folder then holds masks/, labels.json (COCO), points.csv, overlay.mp4 ...
+    - Of many videos each has its own: clips/dog.mp4 goes to labelled/dog.
+    - Its annotations are masks/dog.png (of frame 0), masks/dog.csv, masks/dog.json, or
+      a folder: masks/dog/00012.png (of frame 12).
+    - Finished ones are left alone, others gone on with; one that fails stops no other.
+
+    Args:
+        video: A video, a folder of images in natural order, or a folder of videos.
+        annotation: FRAME=FILE: a mask (PNG with a palette or grey ids; frames count from 0).
+            FILE: points (CSV: frame,name,x,y,visible), COCO (JSON), or a folder of files.
+        out: Folder to write to.
+        model: A bundled model, a safetensors file of liir train, or random:small (untrained).
+        device: auto, cpu, cuda, cuda:1, mps, ...
+        dtype: Number format; auto is bfloat16 where the device is fast in it.
+        threads: Threads to compute with; as many as torch likes if not given.
+        size: Short side at which features are computed, in pixels; 0 for the video's own.
+            Labels always have the video's size. The model's, 480, if not given.
+        setting: Another tracking setting, such as radius=14, topk=5 or recent=7,5,3,1.
+        start: First frame to label.
+        stop: Frame to stop before.
+        soft: Write a probability PNG for each frame and object too.
+        resize_annotation: Bring masks of another size to the video's instead of refusing them.
+        resume: Go on where an earlier run stopped.
+        force: Start over where an earlier run has written.
+    """
+    if resume and force:
+        raise InputError("--resume goes on and --force starts over: give one of the two")
+    changes = parse_settings(_with(setting, size=size), "tracking")["tracking"]
+    _set_threads(threads)
+    _check_out(out)
+    from liir.jobs import find_jobs
+
+    jobs = find_jobs(video, annotation, out)
+    many = jobs[0].video != video
+    # Whatever is wrong with the only video is told before the model is loaded.
+    ready = None if many else jobs[0].read(start, stop, resize_annotation)
+    from liir.encoder import load
+    from liir.labelling import Progress, label_video
+
+    net = load(model, device=device, dtype=dtype)
+    config = dataclasses.replace(net.preset.tracking, **changes)
+    # Going on loses nothing; of many videos it is what one wants without asking.
+    resume = resume or (many and not force)
+    options: dict[str, Any] = {"start": start, "stop": stop, "soft": soft}
+    options |= {"resume": resume, "force": force}
+
+    def label(job: Job) -> Summary:
+        source, given = ready or job.read(start, stop, resize_annotation)
+        with _bar("frame") as show:
+
+            def progress(state: Progress) -> None:
+                note = source.name if state.labelled else f"back to frame {state.index}"
+                show(state.done, state.total, state.done - state.labelled, note)
+
+            return label_video(
+                net, source, given, job.out, config=config, progress=progress, **options
+            )
+
+    if many:
+        return _label_all(jobs, label)
+    _tell(label(jobs[0]))
+    return 0
+
+
+def _label_all(jobs: Sequence[Job], label: Callable[[Job], Summary]) -> int:
+    """Labels the videos of a folder; one that fails is told and left."""
+    failed: list[str] = []
+    for number, job in enumerate(jobs, 1):
+        print(f"[{number}/{len(jobs)}] {job.video}", flush=True)
+        try:
+            _tell(label(job))
+        except (InputError, OSError) as error:
+            print(f"liir: error: {_line(error)}", file=sys.stderr)
+            failed.append(job.video.name)
+    print(f"{len(jobs) - len(failed)} of {len(jobs)} videos are labelled", end="")
+    print(f"; failed: {', '.join(failed)}" if failed else "")
+    return 2 if failed else 0
+
+
+def _tell(summary: Summary) -> None:
+    """Says what was done, and where it is."""
+    if summary.labelled:
+        seconds = f"{summary.seconds:.1f} s, {summary.rate:.2f} frames/s"
+        print(f"labelled {summary.labelled} frames in {seconds}")
+    else:
+        print(f"finished before: {summary.frames} frames")
+    if summary.skipped:
+        count, first = len(summary.skipped), ", ".join(map(str, summary.skipped[:8]))
+        more = ", ..." if count > 8 else ""
+        print(f"skipped {count} frames that cannot be decoded: {first}{more}")
+    for path in summary.paths:
+        print(f"  {path}")
+
+
+# --- Train
+
+
+def train(
+    folders: Annotated[Positional[tuple[Path, ...]], arg(metavar="FOLDER...")],
+    /,
+    *,
+    out: Place,
+    preset: Name = "small",
+    steps: Count = None,
+    minutes: Annotated[float | None, arg(metavar="M")] = None,
+    width: Annotated[float | None, arg(metavar="FACTOR")] = None,
+    seed: Count = None,
+    setting: Settings = (),
+    device: Name = "auto",
+    workers: Count = None,
+    resume: bool = False,
+) -> int:
+    """Learn features from videos that nobody labelled.
+
+    $ liir train footage/ --out run --minutes 60
+    $ liir train footage/ --out run --resume
+
+    The folder then holds weights.safetensors, for liir track --model, and the run's
+    state, which is saved every few minutes and on Ctrl-C.
+
+    Args:
+        folders: Videos, folders of videos, folders of frames; nested at will.
+        out: Folder of the run.
+        preset: What to train: small or base.
+        steps: Length of the run. Give this or --minutes.
+        minutes: Time to train for; becomes a number of steps after 50 timed ones.
+        width: Factor on the channels of the network.
+        seed: Fixes initial weights and the order of samples.
+        setting: Another setting of the training or model, such as crop=256 or position=none;
+            with tracking. before it, one of the tracking that the weights are for.
+        device: auto, cpu, cuda, cuda:1, mps, ...
+        workers: Processes that decode video; 0 decodes in this one.
+        resume: Go on from the run's checkpoint, with the run's own settings.
+    """
+    texts = _with(setting, width=width, seed=seed)
+    if resume and texts:
+        raise InputError(f"--resume goes on with the run's own settings: leave {texts[0]!r} out")
+    if workers is not None and workers < 0:
+        raise InputError(f"--workers {workers}: give 0 or more")
+    if not folders:
+        raise InputError("nothing to train on: name videos, or folders of videos or frames")
+    config = presets.preset(preset)
+    for part, changes in parse_settings(texts, "training", "model", "tracking").items():
+        changed = dataclasses.replace(getattr(config, part), **changes)
+        config = dataclasses.replace(config, **{part: changed})
+    _check_out(out)
+    from liir.learning import trainer
+
+    states: list[trainer.Progress] = []
+    with _bar("step") as show:
+
+        def progress(state: trainer.Progress) -> None:
+            states[1:] = [state]  # the first and the last
+            show(state.step, state.steps, states[0].step - 1, f"loss {state.loss:.3f}")
+
+        options: dict[str, Any] = {"resume": resume, "device": device, "workers": workers}
+        options |= {"steps": steps, "minutes": minutes, "progress": progress}
+        weights = trainer.train(folders, config, out, **options)
+    if states and states[-1].step != states[-1].steps:
+        raise KeyboardInterrupt(f"{states[-1].step} steps are kept in {out}; --resume goes on")
+    print(f"weights  {weights}")
+    return 0
+
+
+# --- Evaluate
+
+
+def evaluate(
+    benchmark: Annotated[Positional[str], arg(metavar="BENCHMARK")],
+    root: Annotated[Positional[Path], arg(metavar="ROOT")],
+    /,
+    *,
+    model: Annotated[str | None, arg(metavar="NAME")] = None,
+    predictions: Annotated[Path | None, arg(metavar="DIR")] = None,
+    baseline: Annotated[Literal["copy"] | None, arg(metavar="copy")] = None,
+    points: Annotated[Path | None, arg(metavar="CSV")] = None,
+    sequences: Annotated[tuple[str, ...], arg(metavar="NAME...")] = (),
+    out: Annotated[Path | None, arg(metavar="DIR")] = None,
+    json: Annotated[Path | None, arg(metavar="FILE")] = None,
+    device: Name = "auto",
+    dtype: Dtype = "auto",
+    threads: Count = None,
+    size: Count = None,
+    setting: Settings = (),
+) -> int:
+    """Score a model, finished predictions or a baseline; prints a table.
+
+    $ liir evaluate davis2016 DAVIS --model small --json scores.json
+    $ liir evaluate davis2017 DAVIS --predictions results/
+    $ liir evaluate davis2016 DAVIS --model random:small
+    $ liir evaluate davis2016 DAVIS --baseline copy
+
+    Args:
+        benchmark: davis2016, davis2017, semantic (part and class maps) or badja (keypoints).
+        root: The data set's folder.
+        model: As in liir track; small if nothing else is to be scored.
+        predictions: Score finished predictions: DIR/SEQUENCE/00000.png, or points.csv.
+        baseline: Score what repeats the first annotation on every frame.
+        points: Joints for badja, if not ROOT/badja.csv.
+        sequences: Only these.
+        out: Keep predictions in DIR/BENCHMARK; sequences that are there are not run again.
+        json: Write all scores to a file.
+        device: auto, cpu, cuda, cuda:1, mps, ...
+        dtype: Number format; auto is bfloat16 where the device is fast in it.
+        threads: Threads to compute with.
+        size: As in liir track.
+        setting: As in liir track.
+    """
+    chosen = [name for name in (model, predictions, baseline) if name is not None]
+    texts = _with(setting, size=size)
+    if len(chosen) > 1:
+        raise InputError("give one of --model, --predictions and --baseline")
+    if texts and (predictions or baseline):
+        raise InputError(f"{texts[0]!r} is a setting of a model: leave it out")
+    changes = parse_settings(texts, "tracking")["tracking"]
+    _set_threads(threads)
+    for folder in (out, json and json.parent):
+        if folder is not None:
+            _check_out(folder)
+    from liir.evaluation import benchmarks
+
+    benchmarks.benchmark(benchmark, points).sequences(root)  # complains before the model is loaded
+    loaded = config = None
+    if not (predictions or baseline):
+        from liir.encoder import load
+
+        loaded = load(model or "small", device=device, dtype=dtype)
+        config = dataclasses.replace(loaded.preset.tracking, **changes)
+    with _bar("frame") as show:
+        options: dict[str, Any] = {"predictions": predictions, "points": points, "out": out}
+        options |= {"source": benchmarks.copied if baseline else None, "sequences": sequences}
+        options["progress"] = lambda state: show(state.done, state.total, 0, state.sequence)
+        report = benchmarks.evaluate(benchmark, root, loaded, config=config, **options)
+    print(report.to_markdown(), end="")
+    if json is not None:
+        json.parent.mkdir(parents=True, exist_ok=True)
+        partial = json.with_name(f".{json.name}.partial")
+        partial.write_text(report.to_json() + "\n", "utf-8")
+        os.replace(partial, json)
+    return 0
+
+
+# --- What the verbs share
+
+
+def _set_threads(threads: int | None) -> None:
+    if threads is not None and threads < 1:
+        raise InputError(f"--threads {threads}: at least 1 is needed to compute anything")
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _check_out(folder: Path) -> None:
+    """Raises InputError if the folder could not be made or written to."""
+    there = folder.absolute()
+    while not there.exists():
+        there = there.parent
+    if not there.is_dir():
+        raise InputError(f"{folder}: {there} is a file; choose another folder to write to")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: {there} cannot be written to; choose another folder")
+
+
+def _with(setting: Sequence[str], **more: float | None) -> list[str]:
+    """Settings with those that have a flag of their own."""
+    own = [f"{name}={value}" for name, value in more.items() if value is not None]
+    return [*setting, *own]
+
+
+@contextmanager
+def _bar(unit: str) -> Iterator[Callable[[int, int | None, int, str], None]]:
+    """A bar on a terminal: show(done, total, done by earlier runs, note)."""
+    from tqdm import tqdm
+
+    with tqdm(unit=f" {unit}s", disable=None, dynamic_ncols=True) as bar:
+
+        def show(done: int, total: int | None, before: int, note: str) -> None:
+            bar.total, bar.initial, bar.n = total, before, max(bar.n, before)
+            bar.set_postfix_str(note, refresh=False)
+            bar.update(done - bar.n)
+
+        yield show

@@ -1,0 +1,80 @@
+"""Settings as text: `radius=14` to a field of a preset, checked."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+from liir import presets
+from liir.errors import InputError
+
+LEAST_SIZE = 32
+"""Pixels on the short side below which there are too few cells to tell anything."""
+
+_MAY_BE_ZERO = {"first", "size", "point_threshold", "seed", "warmup", "weight_decay"}
+
+
+def parse_settings(texts: Sequence[str], *parts: str) -> dict[str, dict[str, Any]]:
+    """Reads FIELD=VALUE or PART.FIELD=VALUE; several numbers have commas between them.
+
+    Args:
+        texts: The settings; the last of several for one field counts.
+        parts: Parts of a `Preset` that may be set. A field that several of them have is that of
+            the first.
+
+    Returns:
+        Changed fields by part, for `dataclasses.replace`.
+
+    Raises:
+        InputError: There is no such field (the nearest is named), or its value cannot be that.
+    """
+    changes: dict[str, dict[str, Any]] = {"model": {}, "tracking": {}, "training": {}}
+    fields = {part: vars(getattr(presets.base(), part)) for part in parts}
+    for text in texts:
+        before, sign, word = text.partition("=")
+        part, _, name = before.rpartition(".")
+        near = difflib.get_close_matches(name, [*chain(*fields.values())], n=1) or [name]
+        part = part or next((each for each in parts if near[0] in fields[each]), parts[0])
+        try:
+            if not sign or part not in parts:
+                raise InputError(f"write FIELD=VALUE, such as {next(iter(fields[parts[0]]))}=...")
+            default = fields[part].get(name)
+            value = word if isinstance(default, str) else _value(word)
+            if isinstance(default, tuple) and not isinstance(value, tuple):
+                value = (value,) if word else ()
+            empty: dict[str, Any] = {"name": "", "model": {}, "tracking": {}, "training": {}}
+            presets.from_dict(empty | {part: {name: value}})
+            _check_range(name, value)
+        except InputError as error:
+            raise InputError(f"setting {text!r}: {error}") from None
+        changes[part][name] = value
+    return changes
+
+
+def _value(word: str) -> Any:
+    """A number, none, several of them with commas between, or else the word itself."""
+    if "," in word:
+        return tuple(_value(each) for each in word.split(",") if each)
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            pass
+    return None if word.lower() == "none" else word
+
+
+def _check_range(name: str, value: Any) -> None:
+    for number in value if isinstance(value, tuple) else (value,):
+        if not isinstance(number, int | float):
+            continue
+        if not math.isfinite(number) or number < 0 or (number == 0 and name not in _MAY_BE_ZERO):
+            raise InputError("is out of range: give a positive number")
+        if name == "size" and 0 < number < LEAST_SIZE:
+            raise InputError(
+                f"is too small: give {LEAST_SIZE} pixels or more, or 0 for the video's own"
+            )
+        if name == "crop" and number % 8:
+            raise InputError("is not a multiple of 8")

@@ -1,0 +1,91 @@
+"""Videos and their annotations are found and fitted together."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from liir.errors import InputError
+from liir.jobs import Job, find_jobs
+
+
+def write_frames(folder: Path, count: int = 3, first: int = 1) -> Path:
+    folder.mkdir(parents=True)
+    for index in range(count):
+        Image.new("RGB", (16, 12)).save(folder / f"{first + index:03d}.jpg")
+    return folder
+
+
+def write_mask(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.eye(12, 16, dtype=np.uint8)).save(path)
+    return path
+
+
+def test_one_video_is_one_job(tmp_path: Path) -> None:
+    frames = write_frames(tmp_path / "frames")
+    job = Job(frames, ("0=a.png",), tmp_path / "out")
+    assert find_jobs(frames, ["0=a.png"], tmp_path / "out") == [job]
+    # What does not exist, or holds nothing, is for whoever opens it to tell.
+    assert find_jobs(tmp_path / "none.mp4", [], tmp_path)[0].video == tmp_path / "none.mp4"
+
+
+def test_videos_find_the_annotations_of_their_names(tmp_path: Path) -> None:
+    videos, masks = tmp_path / "videos", tmp_path / "masks"
+    write_frames(videos / "cat.x")
+    (videos / "notes").mkdir()
+    for name in ("b.mp4", "12.MOV", "lonely.webm", "notes.txt", ".hidden.mp4"):
+        (videos / name).touch()
+    mask = write_mask(masks / "12.png")
+    for name in ("12.csv", "b.json", "other.png"):
+        (masks / name).touch()
+    write_mask(masks / "cat.x" / "002.png")
+    out = tmp_path / "out"
+    assert find_jobs(videos, [str(masks)], out) == [
+        Job(videos / "12.MOV", (f"0={mask}", f"{masks}/12.csv"), out / "12"),
+        Job(videos / "b.mp4", (f"{masks}/b.json",), out / "b"),
+        Job(videos / "cat.x", (f"{masks}/cat.x",), out / "cat.x"),
+        Job(videos / "lonely.webm", (), out / "lonely"),
+    ]
+
+
+def test_videos_of_one_name_would_share_a_folder(tmp_path: Path) -> None:
+    for name in ("a.mp4", "a.mov"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=r"a\.mov and a\.mp4 share a name"):
+        find_jobs(tmp_path, [str(tmp_path)], tmp_path / "out")
+
+
+@pytest.mark.parametrize("given", [[], ["0=mask.png"], ["{}", "{}"], ["{}/none"]])
+def test_videos_need_one_folder_of_annotations(tmp_path: Path, given: list[str]) -> None:
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(InputError, match="holds videos"):
+        find_jobs(tmp_path, [word.format(tmp_path) for word in given], tmp_path / "out")
+
+
+@pytest.mark.parametrize(("name", "frame"), [("002", 1), ("2", 2), ("dog", 0)])
+def test_a_mask_named_like_an_image_is_of_that_image(tmp_path: Path, name: str, frame: int) -> None:
+    video = write_frames(tmp_path / "video")
+    mask = write_mask(tmp_path / "masks" / f"{name}.png")
+    for option in (mask, mask.parent):
+        _, given = Job(video, (str(option),), tmp_path / "out").read()
+        assert list(given) == [frame]
+    _, given = Job(video, (f"2={mask}",), tmp_path / "out").read()
+    assert list(given) == [2]
+
+
+@pytest.mark.parametrize("span", [(3, None), (-1, None), (2, 2), (2, 1), (5, 9)])
+def test_a_span_without_frames_is_refused(tmp_path: Path, span: tuple[int, int | None]) -> None:
+    video = write_frames(tmp_path / "video")
+    mask = write_mask(tmp_path / "mask.png")
+    with pytest.raises(InputError, match=r"no frame; it has frames 0 to 2"):
+        Job(video, (f"0={mask}",), tmp_path).read(*span)
+
+
+def test_annotations_lie_in_the_span(tmp_path: Path) -> None:
+    video = write_frames(tmp_path / "video")
+    job = Job(video, (f"2={write_mask(tmp_path / 'mask.png')}",), tmp_path)
+    assert list(job.read(1, 99)[1]) == [2]  # an end beyond the last frame is the end
+    with pytest.raises(InputError, match="frame 2: the video has frames 0 to 1"):
+        job.read(0, 2)

@@ -1,0 +1,81 @@
+"""Settings as text become fields of a preset, or one line says why not."""
+
+import dataclasses
+
+import pytest
+
+from liir import presets
+from liir.errors import InputError
+from liir.settings import parse_settings
+
+
+@pytest.mark.parametrize(
+    ("text", "part", "field", "value"),
+    [
+        ("radius=14", "training", "radius", 14),
+        ("tracking.radius=14", "tracking", "radius", 14),
+        ("position=none", "model", "position", "none"),
+        ("topk=none", "tracking", "topk", None),
+        ("topk=5", "tracking", "topk", 5),
+        ("recent=7,5,3", "tracking", "recent", (7, 5, 3)),
+        ("recent=1", "tracking", "recent", (1,)),
+        ("recent=", "tracking", "recent", ()),
+        ("size=0", "tracking", "size", 0),
+        ("learning_rate=3e-4", "training", "learning_rate", 3e-4),
+        ("clip_norm=1", "training", "clip_norm", 1),
+    ],
+)
+def test_a_text_is_a_field(text: str, part: str, field: str, value: object) -> None:
+    changes = parse_settings([text], "training", "model", "tracking")
+    assert changes.pop(part) == {field: value}
+    assert not any(changes.values())
+
+
+def test_every_default_can_be_said() -> None:
+    preset = presets.small()
+    for part in ("model", "tracking", "training"):
+        fields = dataclasses.asdict(getattr(preset, part))
+        for name, value in fields.items():
+            word = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            assert parse_settings([f"{name}={word}"], part)[part] == {name: value}
+
+
+def test_the_last_counts() -> None:
+    assert parse_settings(["size=64", "size=96"], "tracking")["tracking"] == {"size": 96}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("radios=3", "radius"),
+        ("radius", "FIELD=VALUE"),
+        ("=3", "no field"),
+        ("radius=", "radius"),
+        ("radius=1.5", "1.5"),
+        ("radius=-1", "positive"),
+        ("radius=0", "positive"),
+        ("temperature=nan", "positive"),
+        ("temperature=inf", "positive"),
+        ("recent=0", "positive"),
+        ("recent=3,x", "x"),
+        ("similarity=cosin", "cosin"),
+        ("size=31", "32"),
+        ("crop=64", "no field"),
+        ("training.crop=64", "FIELD=VALUE"),
+    ],
+)
+def test_what_cannot_be_is_told(text: str, told: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_settings([text], "tracking")
+    assert repr(text) in str(caught.value)
+    assert told in str(caught.value)
+
+
+def test_the_nearest_of_all_parts_is_named() -> None:
+    with pytest.raises(InputError, match="'position'"):
+        parse_settings(["positoin=none"], "training", "model")
+
+
+def test_crops_are_whole_cells_of_both_heads() -> None:
+    with pytest.raises(InputError, match="multiple of 8"):
+        parse_settings(["crop=100"], "training")
