@@ -33,33 +33,34 @@ def draw_blob(x: float, y: float, sigma: float, grid: Grid) -> Tensor:
     return torch.exp(-(rows[:, None] ** 2 + columns**2) / (2 * sigma**2))
 
 
-def read_points(blobs: Tensor, grid: Grid) -> list[tuple[float, float, float]]:
-    """Where each blob's peak is, by the centre of mass of the 5x5 cells around its maximum.
+def read_points(blobs: Tensor, sigma: float, grid: Grid) -> list[tuple[float, float, float]]:
+    """Where each blob is, by the centre of mass of the 5x5 cells around its maximum.
 
     Args:
         blobs: (N, h, w) scores in [0, 1].
+        sigma: Of the blobs as they were drawn, in cells.
         grid: How cells lie in the frame.
 
     Returns:
-        (x, y, confidence) of each: pixels of the frame, inside it; the peak's score.
+        (x, y, confidence) of each: pixels of the frame, inside it; how much of the blob's mass
+        is still within those cells, in [0, 1]. A blob that blurs keeps most of it, one that
+        falls apart does not.
     """
     points = []
     for blob in blobs.float().cpu():
-        peak, place = blob.flatten().max(dim=0)
-        row, column = divmod(int(place), blob.shape[1])
+        place = int(blob.argmax())
+        row, column = divmod(place, blob.shape[1])
         top, left = max(0, row - _REACH), max(0, column - _REACH)
-        near = blob[top : row + _REACH + 1, left : column + _REACH + 1]
+        window = (slice(top, row + _REACH + 1), slice(left, column + _REACH + 1))
+        near = blob[window]
         # Squared scores: the peak's flat skirt would pull the centre towards the window's middle.
-        mass = near.square()
-        total = mass.sum().clamp_min(1e-12)
+        mass = near.square().clamp_min(1e-12)
         rows = torch.arange(top, top + near.shape[0])
         columns = torch.arange(left, left + near.shape[1])
-        centre_row = float((mass.sum(1) * rows).sum() / total)
-        centre_column = float((mass.sum(0) * columns).sum() / total)
-        if peak <= 0:
-            centre_row, centre_column = float(row), float(column)
-        x, y = grid.point_of(centre_column, centre_row)
-        points.append(
-            (min(max(x, 0.0), grid.width), min(max(y, 0.0), grid.height), min(1.0, float(peak)))
-        )
+        y = float((mass.sum(1) * rows).sum() / mass.sum())
+        x = float((mass.sum(0) * columns).sum() / mass.sum())
+        x, y = grid.point_of(x, y)
+        x, y = min(max(x, 0.0), grid.width), min(max(y, 0.0), grid.height)
+        drawn = draw_blob(x, y, sigma, grid).cpu()[window]
+        points.append((x, y, min(1.0, float(near.sum() / drawn.sum()))))
     return points

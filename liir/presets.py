@@ -72,7 +72,7 @@ class TrackingConfig:
     budget_mib: int = 512
     size: int = 480
     point_sigma: float = 1.0
-    point_threshold: float = 0.1
+    point_threshold: float = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)

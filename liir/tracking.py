@@ -86,7 +86,8 @@ class Tracker:
                 scores = self._overrule(scores, given, grid)
             self._remember(keys, scores, given is not None)
         self.count += 1
-        points = dict(zip(self.names, read_points(scores[objects:], grid), strict=True))
+        places = read_points(scores[objects:], self.config.point_sigma, grid)
+        points = dict(zip(self.names, places, strict=True))
         if given is not None:
             points |= {name: (x, y, 1.0) for name, (x, y) in given.points.items()}
         return Result(

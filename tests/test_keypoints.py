@@ -14,25 +14,36 @@ CPU = torch.device("cpu")
 def test_sub_cell_precision(x, y, size):
     grid = Grid(90, 120, size, CPU)
     blob = draw_blob(x, y, 1.0, grid)
-    found_x, found_y, confidence = read_points(blob[None], grid)[0]
+    found_x, found_y, confidence = read_points(blob[None], 1.0, grid)[0]
     cell = 4 * 90 / (size or 90)  # pixels of the frame
     assert abs(found_x - x) < 0.06 * cell
     assert abs(found_y - y) < 0.06 * cell
-    assert 0.75 < confidence <= 1.0
+    assert 0.9 < confidence <= 1.0
 
 
 def test_points_stay_in_the_frame_at_its_borders():
     grid = Grid(90, 120, 0, CPU)
     for x, y in [(0.0, 0.0), (119.9, 89.9), (0.0, 89.9)]:
-        found_x, found_y, confidence = read_points(draw_blob(x, y, 1.0, grid)[None], grid)[0]
+        found_x, found_y, confidence = read_points(draw_blob(x, y, 1.0, grid)[None], 1.0, grid)[0]
         assert 0 <= found_x <= 120
         assert 0 <= found_y <= 90
         assert abs(found_x - x) < 5
         assert abs(found_y - y) < 5
-        assert confidence > 0.5
+        assert confidence > 0.6
 
 
 def test_nothing_to_read_is_no_confidence():
     grid = Grid(40, 40, 0, CPU)
-    assert read_points(torch.zeros(1, *grid.cells), grid)[0][2] == 0.0
-    assert read_points(torch.zeros(0, *grid.cells), grid) == []
+    assert read_points(torch.zeros(1, *grid.cells), 1.0, grid)[0][2] == 0.0
+    assert read_points(torch.zeros(0, *grid.cells), 1.0, grid) == []
+
+
+def test_confidence_falls_when_a_blob_falls_apart_more_than_when_it_blurs():
+    grid = Grid(90, 120, 0, CPU)
+    sharp = draw_blob(60.0, 45.0, 1.0, grid)
+    blurred = draw_blob(60.0, 45.0, 1.6, grid) / 1.6**2  # the same mass
+    apart = (sharp + draw_blob(20.0, 20.0, 1.0, grid) + draw_blob(100.0, 70.0, 1.0, grid)) / 3
+    sure = [read_points(blob[None], 1.0, grid)[0][2] for blob in (sharp, blurred, apart)]
+    assert sure[0] > 0.95
+    assert sure[1] > 0.6
+    assert sure[2] < 0.4
