@@ -171,8 +171,14 @@ class _Run:
         total, count = 0.0, 0
         with closing(_batches(pairs, workers, self.step)) as batches:
             while (self.steps is None or self.step < self.steps) and not stopped.is_set():
+                try:
+                    batch = next(batches)
+                except RuntimeError:
+                    if stopped.is_set():  # the SIGTERM of a job scheduler ends processes, too
+                        break
+                    raise
                 rate = learning_rate(self.step, self.steps, self.preset.training)
-                loss = self._step(next(batches), rate)
+                loss = self._step(batch, rate)
                 self.seconds = before + time.monotonic() - start
                 self._set_length()
                 total, count = total + loss, count + 1
@@ -194,8 +200,6 @@ class _Run:
 
     def _step(self, batch: Batch, rate: float) -> float:
         """One step of gradient descent; returns the loss."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         statistics = [buffer.clone() for buffer in self.encoder.buffers()]
         loss = self._loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
@@ -214,6 +218,8 @@ class _Run:
                 f"(clips: {'; '.join(batch.names)}); the checkpoint is from before that step; "
                 "start anew with a lower learning rate, or without those clips"
             )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
         self.optimizer.step()
         self.step += 1
         return value
@@ -285,7 +291,7 @@ def _batches(pairs: Pairs, workers: int, start: int) -> Generator[Batch, None, N
         generator=torch.Generator(),
     )
     try:
-        with _ignored_signals():
+        with _ignored_interrupt():
             batches = iter(loader)
         yield from batches
     except InputError as error:  # that of a process comes with its traceback
@@ -330,16 +336,16 @@ def _stop_on_signals() -> Iterator[threading.Event]:
 
 
 @contextmanager
-def _ignored_signals() -> Iterator[None]:
-    """Processes started here are deaf to Ctrl-C and SIGTERM for life: the parent ends them."""
+def _ignored_interrupt() -> Iterator[None]:
+    """Processes started here are deaf to Ctrl-C from their first moment on.
+
+    Not to SIGTERM, with which torch and multiprocessing end those that outlive their use.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    old = {
-        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    old = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGINT, old)
