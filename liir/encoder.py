@@ -240,7 +240,7 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """
     if name == "auto":
         if device.type == "cuda":
-            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+            return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
         fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
         return torch.bfloat16 if fast else torch.float32
     kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

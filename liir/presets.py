@@ -53,6 +53,7 @@ class TrackingConfig:
         radius: Half the side of the square search window, in feature cells (stride 4).
         topk: Keys kept per query over all references jointly; None keeps the whole window.
         feedback: "soft" feeds label scores back as they are, "hard" their one-hot maximum.
+        annotated: Annotated frames matched at most, the latest ones and the very first.
         first: References counted from the nearest annotated frame in the direction of travel.
         recent: References counted back from the current frame.
         budget_mib: Bytes that remembered features and labels may take, in MiB.
@@ -67,6 +68,7 @@ class TrackingConfig:
     radius: int = 12
     topk: int | None = 10
     feedback: Literal["soft", "hard"] = "soft"
+    annotated: int = 4
     first: tuple[int, ...] = (0, 5)
     recent: tuple[int, ...] = (5, 3, 1)
     budget_mib: int = 512

@@ -18,6 +18,7 @@ from torch import Tensor
 from liir.annotations import VOID, Annotation, as_annotation, check_frames
 from liir.encoder import Model
 from liir.errors import InputError
+from liir.frames import DEFAULT_RATE
 from liir.grid import Grid
 from liir.keypoints import draw_blob, read_points
 from liir.matching import match, normalise, reconstruct
@@ -67,12 +68,14 @@ class Tracker:
             InputError: The image is not RGB bytes or changes size, or the annotation does not
                 fit it.
         """
-        frame = image if isinstance(image, Frame) else Frame(self.count, float(self.count), image)
+        # A camera may hand out the same buffer each time, or a view that torch cannot read.
+        frame = image if isinstance(image, Frame) else Frame(self.count, self.count / DEFAULT_RATE, np.array(image))
         grid = self._fit(frame)
-        given = None
+        given, corrects = None, False
         if annotation is not None:
             size = (grid.height, grid.width)
             given = as_annotation(annotation, frame=frame.index, size=size)
+            corrects = not {*given.ids, *given.points}.isdisjoint((*self.ids, *self.names))
             self._add_labels(given)
         objects = 1 + len(self.ids)
         scores = torch.zeros(objects + len(self.names), *grid.cells, device=grid.device)
@@ -84,14 +87,22 @@ class Tracker:
                 scores = self._propagate(keys)
             if given is not None:
                 scores = self._overrule(scores, given, grid)
-            self._remember(keys, scores, given is not None)
+            self._remember(keys, scores, given is not None, corrects)
         self.count += 1
         places = read_points(scores[objects:], self.config.point_sigma, grid)
         points = dict(zip(self.names, places, strict=True))
         if given is not None:
             points |= {name: (x, y, 1.0) for name, (x, y) in given.points.items()}
         return Result(
-            frame.index, frame.time, frame.rgb, self.ids, scores[:objects], grid, points, given
+            index=frame.index,
+            time=frame.time,
+            rgb=frame.rgb,
+            ids=self.ids,
+            scores=scores[:objects],
+            grid=grid,
+            points=points,
+            threshold=self.config.point_threshold,
+            annotation=given,
         )
 
     def state(self) -> dict[str, Any]:
@@ -185,7 +196,7 @@ class Tracker:
             scores[objects + self.names.index(name)] = blob
         return scores
 
-    def _remember(self, keys: Tensor, scores: Tensor, annotated: bool) -> None:
+    def _remember(self, keys: Tensor, scores: Tensor, annotated: bool, corrects: bool) -> None:
         """Stores the frame as a reference."""
         values = scores.flatten(1).T.contiguous()
         if self.config.feedback == "hard" and not annotated:
@@ -193,7 +204,7 @@ class Tracker:
             best = values[:, :objects].argmax(1, keepdim=True)
             values[:, :objects] = torch.zeros_like(values[:, :objects]).scatter(1, best, 1.0)
         known = torch.ones(len(scores), dtype=torch.bool, device=scores.device)
-        self.memory.add(Reference(self.count, keys, values, known, annotated))
+        self.memory.add(Reference(self.count, keys, values, known, annotated), corrects)
 
 
 def track(
@@ -244,7 +255,7 @@ def track(
     first = min(given, default=start)
     if first == start or tracker.count:
         for frame in video.frames(start, stop):
-            yield tracker.step(frame, given.pop(frame.index, None))
+            yield tracker.step(frame, _given(given, frame, video))
     else:
         with Spool() as spool:
             back = Tracker(model, config)
@@ -255,9 +266,24 @@ def track(
                     backwards(frame.index)
             for frame in video.frames(start, stop):
                 if frame.index >= first:
-                    yield tracker.step(frame, given.pop(frame.index, None))
+                    yield tracker.step(frame, _given(given, frame, video))
                 elif (result := spool.pop(frame)) is not None:
                     yield result
-    if given:
-        missing = ", ".join(map(str, given))
-        raise InputError(f"{video.name}: annotated frame {missing} was not found in the video")
+    _given(given, None, video)
+
+
+def _given(
+    given: dict[int, Annotation], frame: Frame | None, video: Video
+) -> Annotation | None:
+    """Takes the annotation of a frame out, if there is one.
+
+    Raises:
+        InputError: An annotated frame before this one (None: the end) has not come.
+    """
+    missing = min(given, default=None)
+    if missing is not None and (frame is None or missing < frame.index):
+        raise InputError(
+            f"{video.name}: annotated frame {missing} is not there or cannot be decoded; "
+            "annotate another"
+        )
+    return None if frame is None else given.pop(frame.index, None)
