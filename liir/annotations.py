@@ -144,13 +144,13 @@ def load_annotations(
 
 
 def check_frames(annotations: Iterable[int], start: int, stop: int | None) -> None:
-    """Raise InputError unless every annotated frame lies in the video's frames [start, stop)."""
+    """Raise InputError unless every annotated frame is one of those to label, [start, stop)."""
     for index in annotations:
         with naming(f"annotation of frame {index}"):
             frame = frame_number(index)
             if frame < start or (stop is not None and frame >= stop):
                 last = "the end" if stop is None else stop - 1
-                raise InputError(f"the video has frames {start} to {last}")
+                raise InputError(f"the frames to label are {start} to {last}")
 
 
 def read_annotations(

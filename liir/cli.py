@@ -10,19 +10,17 @@ usage: liir VERB ...          liir VERB --help tells all about one
       score a model on a benchmark
   liir --version
 
-Exit code: 0 done, 2 bad input (one line says what and how to mend it), 130 interrupted.
+Exit code: 0 done, 1 out of memory or an error in liir, 2 bad input (one line says what and how
+to mend it), 130 interrupted.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import errno
 import logging
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -31,12 +29,16 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from liir import __version__, presets
 from liir.errors import InputError
+from liir.files import written
 from liir.settings import parse_settings
+from liir.terminal import bar, check_out, one_line, out_of_memory, set_threads, with_flags
 
 # Torch takes seconds to import: the verbs do so once their options are read.
 if TYPE_CHECKING:
     from liir.jobs import Job
     from liir.labelling import Summary
+
+_log = logging.getLogger(__name__)
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Files = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="[FRAME=]FILE")]
@@ -67,22 +69,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = (tyro.conf.FlagCreatePairsOff,)  # --soft, without a --no-soft
         return tyro.cli(verbs[words[0]], prog=f"liir {words[0]}", args=words[1:], config=config)
     except (InputError, OSError) as error:
-        print(f"liir: error: {_line(error)}", file=sys.stderr)
+        print(f"liir: error: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
-        print(f"liir: interrupted; {_line(error)}".rstrip("; "), file=sys.stderr)
+        print(f"liir: interrupted; {one_line(error)}".rstrip("; "), file=sys.stderr)
         return 130
-
-
-def _line(error: BaseException) -> str:
-    """The error in one line."""
-    text = str(error)
-    if isinstance(error, OSError) and error.strerror:
-        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            text += "; make room, then go on with --resume"
-    notes = getattr(error, "__notes__", ())
-    return " ".join("; ".join(filter(None, (text, *notes))).split())
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        print(f"liir: error: {one_line(error)}", file=sys.stderr)
+        return 1
 
 
 # --- Track
@@ -127,7 +123,8 @@ def track(
         model: A bundled model, a safetensors file of liir train, or random:small (untrained).
         device: auto, cpu, cuda, cuda:1, mps, ...
         dtype: Number format; auto is bfloat16 where the device is fast in it.
-        threads: Threads to compute with; as many as torch likes if not given.
+        threads: Threads to compute with, as many as torch likes if not given; those that read
+            and write video are not counted.
         size: Short side at which features are computed, in pixels; 0 for the video's own.
             Labels always have the video's size. The model's, 480, if not given.
         setting: Another tracking setting, such as radius=14, topk=5 or recent=7,5,3,1.
@@ -140,9 +137,9 @@ def track(
     """
     if resume and force:
         raise InputError("--resume goes on and --force starts over: give one of the two")
-    changes = parse_settings(_with(setting, size=size), "tracking")["tracking"]
-    _set_threads(threads)
-    _check_out(out)
+    changes = parse_settings(with_flags(setting, size=size), "tracking")["tracking"]
+    set_threads(threads)
+    check_out(out)
     from liir.jobs import find_jobs
 
     jobs = find_jobs(video, annotation, out)
@@ -161,7 +158,7 @@ def track(
 
     def label(job: Job) -> Summary:
         source, given = ready or job.read(start, stop, resize_annotation)
-        with _bar("frame") as show:
+        with bar("frame") as show:
 
             def progress(state: Progress) -> None:
                 note = source.name if state.labelled else f"back to frame {state.index}"
@@ -178,18 +175,22 @@ def track(
 
 
 def _label_all(jobs: Sequence[Job], label: Callable[[Job], Summary]) -> int:
-    """Labels the videos of a folder; one that fails is told and left."""
-    failed: list[str] = []
+    """Labels the videos of a folder; one that fails, in whatever way, is told and left."""
+    code, failed = 0, []
     for number, job in enumerate(jobs, 1):
         print(f"[{number}/{len(jobs)}] {job.video}", flush=True)
         try:
             _tell(label(job))
-        except (InputError, OSError) as error:
-            print(f"liir: error: {_line(error)}", file=sys.stderr)
+        except Exception as error:
+            expected = isinstance(error, InputError | OSError)
+            told = one_line(error) if expected else f"{job.video}: {one_line(error)}"
+            print(f"liir: error: {told}", file=sys.stderr)
+            _log.debug("%s", job.video, exc_info=True)
             failed.append(job.video.name)
+            code = max(code, 2) if expected else 1
     print(f"{len(jobs) - len(failed)} of {len(jobs)} videos are labelled", end="")
     print(f"; failed: {', '.join(failed)}" if failed else "")
-    return 2 if failed else 0
+    return code
 
 
 def _tell(summary: Summary) -> None:
@@ -215,7 +216,7 @@ def train(
     /,
     *,
     out: Place,
-    preset: Name = "small",
+    preset: Annotated[str | None, arg(metavar="NAME")] = None,
     steps: Count = None,
     minutes: Annotated[float | None, arg(metavar="M")] = None,
     width: Annotated[float | None, arg(metavar="FACTOR")] = None,
@@ -236,7 +237,7 @@ def train(
     Args:
         folders: Videos, folders of videos, folders of frames; nested at will.
         out: Folder of the run.
-        preset: What to train: small or base.
+        preset: What to train: small, if not given, or base.
         steps: Length of the run. Give this or --minutes.
         minutes: Time to train for; becomes a number of steps after 50 timed ones.
         width: Factor on the channels of the network.
@@ -247,22 +248,22 @@ def train(
         workers: Processes that decode video; 0 decodes in this one.
         resume: Go on from the run's checkpoint, with the run's own settings.
     """
-    texts = _with(setting, width=width, seed=seed)
-    if resume and texts:
-        raise InputError(f"--resume goes on with the run's own settings: leave {texts[0]!r} out")
+    texts = with_flags(setting, width=width, seed=seed)
+    if resume and (own := [*([f"--preset {preset}"] if preset else []), *texts]):
+        raise InputError(f"--resume goes on with the run's own settings: leave {own[0]!r} out")
     if workers is not None and workers < 0:
         raise InputError(f"--workers {workers}: give 0 or more")
     if not folders:
         raise InputError("nothing to train on: name videos, or folders of videos or frames")
-    config = presets.preset(preset)
+    config = presets.preset(preset or "small")
     for part, changes in parse_settings(texts, "training", "model", "tracking").items():
         changed = dataclasses.replace(getattr(config, part), **changes)
         config = dataclasses.replace(config, **{part: changed})
-    _check_out(out)
-    from liir.learning import trainer
+    check_out(out)
+    from liir.learning import checkpoint, trainer
 
     states: list[trainer.Progress] = []
-    with _bar("step") as show:
+    with bar("step") as show:
 
         def progress(state: trainer.Progress) -> None:
             states[1:] = [state]  # the first and the last
@@ -271,8 +272,10 @@ def train(
         options: dict[str, Any] = {"resume": resume, "device": device, "workers": workers}
         options |= {"steps": steps, "minutes": minutes, "progress": progress}
         weights = trainer.train(folders, config, out, **options)
-    if states and states[-1].step != states[-1].steps:
-        raise KeyboardInterrupt(f"{states[-1].step} steps are kept in {out}; --resume goes on")
+    # A run without a step was interrupted before it, or there was nothing left to do.
+    last = states[-1] if states else checkpoint.restore(out)
+    if last.steps is None or last.step < last.steps:
+        raise KeyboardInterrupt(f"{last.step} steps are kept in {out}; --resume goes on")
     print(f"weights  {weights}")
     return 0
 
@@ -322,16 +325,16 @@ def evaluate(
         setting: As in liir track.
     """
     chosen = [name for name in (model, predictions, baseline) if name is not None]
-    texts = _with(setting, size=size)
+    texts = with_flags(setting, size=size)
     if len(chosen) > 1:
         raise InputError("give one of --model, --predictions and --baseline")
     if texts and (predictions or baseline):
         raise InputError(f"{texts[0]!r} is a setting of a model: leave it out")
     changes = parse_settings(texts, "tracking")["tracking"]
-    _set_threads(threads)
+    set_threads(threads)
     for folder in (out, json and json.parent):
         if folder is not None:
-            _check_out(folder)
+            check_out(folder)
     from liir.evaluation import benchmarks
 
     benchmarks.benchmark(benchmark, points).sequences(root)  # complains before the model is loaded
@@ -341,7 +344,7 @@ def evaluate(
 
         loaded = load(model or "small", device=device, dtype=dtype)
         config = dataclasses.replace(loaded.preset.tracking, **changes)
-    with _bar("frame") as show:
+    with bar("frame") as show:
         options: dict[str, Any] = {"predictions": predictions, "points": points, "out": out}
         options |= {"source": benchmarks.copied if baseline else None, "sequences": sequences}
         options["progress"] = lambda state: show(state.done, state.total, 0, state.sequence)
@@ -349,51 +352,6 @@ def evaluate(
     print(report.to_markdown(), end="")
     if json is not None:
         json.parent.mkdir(parents=True, exist_ok=True)
-        partial = json.with_name(f".{json.name}.partial")
-        partial.write_text(report.to_json() + "\n", "utf-8")
-        os.replace(partial, json)
+        with written(json) as partial:
+            partial.write_text(report.to_json() + "\n", "utf-8")
     return 0
-
-
-# --- What the verbs share
-
-
-def _set_threads(threads: int | None) -> None:
-    if threads is not None and threads < 1:
-        raise InputError(f"--threads {threads}: at least 1 is needed to compute anything")
-    if threads:
-        import torch
-
-        torch.set_num_threads(threads)
-
-
-def _check_out(folder: Path) -> None:
-    """Raises InputError if the folder could not be made or written to."""
-    there = folder.absolute()
-    while not there.exists():
-        there = there.parent
-    if not there.is_dir():
-        raise InputError(f"{folder}: {there} is a file; choose another folder to write to")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f"{folder}: {there} cannot be written to; choose another folder")
-
-
-def _with(setting: Sequence[str], **more: float | None) -> list[str]:
-    """Settings with those that have a flag of their own."""
-    own = [f"{name}={value}" for name, value in more.items() if value is not None]
-    return [*setting, *own]
-
-
-@contextmanager
-def _bar(unit: str) -> Iterator[Callable[[int, int | None, int, str], None]]:
-    """A bar on a terminal: show(done, total, done by earlier runs, note)."""
-    from tqdm import tqdm
-
-    with tqdm(unit=f" {unit}s", disable=None, dynamic_ncols=True) as bar:
-
-        def show(done: int, total: int | None, before: int, note: str) -> None:
-            bar.total, bar.initial, bar.n = total, before, max(bar.n, before)
-            bar.set_postfix_str(note, refresh=False)
-            bar.update(done - bar.n)
-
-        yield show

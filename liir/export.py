@@ -8,7 +8,6 @@ results give the same bytes.
 import csv
 import io
 import json
-import os
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from liir import rle
 from liir.annotations import VOID
 from liir.annotations import voc_palette as voc_palette
 from liir.errors import InputError
+from liir.files import writing, written
 
 
 def write_label_png(path: str | Path, labels: NDArray[np.uint8]) -> None:
@@ -85,7 +85,7 @@ class CocoWriter(_Writer):
         entries = () if keep is None else self._previous(keep)
         with _beside(self._journal) as file:
             file.writelines(map(_line, entries))
-        with _writing(self._journal):
+        with writing(self._journal):
             self._file = self._journal.open("ab")
 
     def write(
@@ -131,7 +131,7 @@ class CocoWriter(_Writer):
             if score is not None:
                 annotation["score"] = round(float(score), 4)
             annotations.append(annotation)
-        with _writing(self._journal):
+        with writing(self._journal):
             self._file.write(_line({"image": image, "annotations": annotations}))
             self._file.flush()
 
@@ -139,7 +139,7 @@ class CocoWriter(_Writer):
         """Write the document, frames in order, and remove the journal."""
         if self._file.closed:
             return
-        with _writing(self._journal):
+        with writing(self._journal):
             self._file.close()
         # Frames may come in any order (backwards from the first annotation) and twice (corrected).
         places: dict[int, int] = {}
@@ -204,16 +204,16 @@ class _Table(_Writer):
         rows = [] if keep is None else self._previous(keep)
         with _beside(self.path) as file:
             file.write(_csv([self.columns, *rows]))
-        with _writing(self.path):
+        with writing(self.path):
             self._file = self.path.open("ab")
 
     def close(self) -> None:
         """Close the file."""
-        with _writing(self.path):
+        with writing(self.path):
             self._file.close()
 
     def _append(self, rows: Iterable[Iterable[object]]) -> None:
-        with _writing(self.path):
+        with writing(self.path):
             self._file.write(_csv(rows))
             self._file.flush()
 
@@ -312,23 +312,9 @@ def _csv(rows: Iterable[Iterable[object]]) -> bytes:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Say which file it was that could not be written."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
-
-
-@contextmanager
 def _beside(path: Path) -> Iterator[BinaryIO]:
-    """A file beside `path` that takes its name when all went well, and is removed otherwise."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with _writing(path):
+    """A file that appears as `path` when all went well; its folder is made."""
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with beside.open("wb") as file:
-                yield file
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        with written(path) as partial, partial.open("wb") as file:
+            yield file

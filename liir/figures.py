@@ -20,6 +20,7 @@ Points = Mapping[str, tuple[float, float, float]]
 
 FILL = 96  # opacity of an object's inside, of 255
 LEGIBLE = 360  # short side, in pixels, below which contours and names crowd the picture
+LONGEST = 4096  # long side, in pixels, of what players of H.264 show
 SHEET_WIDTH = 1600
 SHEET_GAP = 12
 _POINT_COLOURS = 9  # the first colour of keypoints: told apart from those of the first objects
@@ -57,8 +58,11 @@ def colours() -> Picture:
 
 
 def legible_scale(height: int, width: int) -> int:
-    """The whole number by which to enlarge a frame so that its short side has 360 pixels."""
-    return max(1, -(-LEGIBLE // min(height, width)))
+    """The whole number by which to enlarge a frame so that its short side has 360 pixels.
+
+    It is less where the long side would then have more than 4096.
+    """
+    return max(1, min(-(-LEGIBLE // min(height, width)), LONGEST // max(height, width)))
 
 
 def draw_overlay(

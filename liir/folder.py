@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import pickle
 import re
 import tempfile
@@ -27,6 +26,7 @@ from liir.annotations import Annotation
 from liir.encoder import Model
 from liir.errors import InputError
 from liir.figures import Points
+from liir.files import writing, written
 from liir.presets import TrackingConfig
 from liir.tracking import Tracker
 from liir.video import Video
@@ -164,7 +164,7 @@ class Folder:
         """Makes the folder and tries it before hours are spent; a new one goes again on error."""
         new = not self.path.exists()
         try:
-            with _writing(self.path):
+            with writing(self.path):
                 self.path.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryFile(dir=self.path):
                     pass
@@ -187,27 +187,14 @@ def _brief(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
-
-
 def write_file(path: Path, data: bytes | memoryview) -> None:
     """Puts a file in place, whole or not at all.
 
     Raises:
         InputError: It cannot be written.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with _writing(path):
-        try:
-            beside.write_bytes(data)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+    with writing(path), written(path) as partial:
+        partial.write_bytes(data)
 
 
 def describe(

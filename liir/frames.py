@@ -66,14 +66,22 @@ class Video:
         """
         return None
 
+    def require(self, stop: int | None) -> None:
+        """See that no frame before `stop`, or the end, was lost with the rest of a file.
+
+        Raises:
+            InputError: if the file is cut short, and what is left of it ends before `stop`.
+        """
+
     def frames(self, start: int = 0, stop: int | None = None) -> Generator[Frame, None, None]:
         """Yield the frames from `start` to before `stop` or the end.
 
         Closing the generator stops the thread that decodes ahead.
 
         Raises:
-            InputError: if start < 0, or an iterator has gone past it.
+            InputError: if start < 0, or an iterator has gone past it, or as `require`.
         """
+        self.require(stop)
         frames = self._read(self._not_negative(start), stop)
         # An iterator is the caller's: it runs in the caller's thread, no further than asked.
         return _ahead(frames) if self.can_rewind else frames
@@ -82,8 +90,9 @@ class Video:
         """Yield the frames stop-1, stop-2, ..., start.
 
         Raises:
-            InputError: for an iterator, or if start < 0.
+            InputError: for an iterator, or if start < 0, or as `require`.
         """
+        self.require(stop)
         if not self.can_rewind:
             raise InputError(
                 f"{self.name}: an iterator cannot go backwards; give a file or an array, "

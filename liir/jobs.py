@@ -13,7 +13,7 @@ from liir.annotations import (
     parse_annotation_option,
 )
 from liir.errors import InputError
-from liir.pictures import IMAGE_SUFFIXES
+from liir.pictures import IMAGE_SUFFIXES, is_stack
 from liir.video import VIDEO_SUFFIXES, Video, open_video
 
 _MASKS = (".png", ".tif", ".tiff", ".bmp")
@@ -59,6 +59,7 @@ class Job:
             has = "" if length is None else f"; it has frames 0 to {length - 1}"
             until = "" if stop is None else f" to before frame {stop}"
             raise InputError(f"{self.video}: from frame {start}{until} there is no frame{has}")
+        video.require(stop)
         files = [file for option in self.annotations for file in _files(option, video)]
         given = load_annotations(files, video.size, resize=resize)
         check_frames(given, start, stop if length is None else end)
@@ -76,21 +77,15 @@ def find_jobs(video: Path, annotations: Sequence[str], out: Path) -> list[Job]:
         out: Folder for the labels; of several videos each has its own in there.
 
     Raises:
-        InputError: A folder of videos without a folder of annotations, or two videos of one name.
+        InputError: A folder of videos without a folder of annotations, with images among them, or
+            with two of one name; or the labels would be written into what is to be labelled.
     """
-    if not video.is_dir() or _has_images(video):
-        return [Job(video, tuple(annotations), out)]
-    names: dict[str, Path] = {}
-    for path in sorted(video.iterdir()):
-        if path.name[0] == "." or not (
-            _has_images(path) if path.is_dir() else path.suffix.lower() in VIDEO_SUFFIXES
-        ):
-            continue
-        other = names.setdefault(path.name if path.is_dir() else path.stem, path)
-        if other is not path:
-            raise InputError(f"{video}: {other.name} and {path.name} share a name; rename one")
+    source, target = video.resolve(), out.resolve()
+    if source in (target, target / "masks", target / "overlay.mp4"):
+        raise InputError(f"{out}: the labels would go into what is labelled; give another --out")
+    names = _videos(video) if video.is_dir() else {}
     if not names:
-        return [Job(video, tuple(annotations), out)]  # which will be told to hold nothing
+        return [Job(video, tuple(annotations), out)]  # if it is nothing, opening it will tell
     masks = Path(annotations[0]) if len(annotations) == 1 else None
     if masks is None or not masks.is_dir():
         raise InputError(
@@ -106,8 +101,32 @@ def find_jobs(video: Path, annotations: Sequence[str], out: Path) -> list[Job]:
     return jobs
 
 
-def _has_images(folder: Path) -> bool:
-    return any(p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != "." for p in folder.iterdir())
+def _videos(folder: Path) -> dict[str, Path]:
+    """The videos of a folder by name; none if it is a folder of images, which is one video."""
+    images, videos, folders = [], [], []
+    for path in sorted(path for path in folder.iterdir() if path.name[0] != "."):
+        if path.is_dir():
+            folders += [path] if any(map(_is_image, path.iterdir())) else []
+        elif path.suffix.lower() in VIDEO_SUFFIXES or is_stack(path):
+            videos.append(path)
+        elif _is_image(path):
+            images.append(path)
+    if images and videos:
+        raise InputError(
+            f"{folder}: holds videos ({len(videos)}, such as {videos[0].name}) and images "
+            f"({len(images)}, such as {images[0].name}): name one of the videos, or put the images "
+            "into a folder of their own"
+        )
+    names: dict[str, Path] = {}
+    for path in [] if images else sorted(videos + folders):
+        other = names.setdefault(path.name if path.is_dir() else path.stem, path)
+        if other is not path:
+            raise InputError(f"{folder}: {other.name} and {path.name} share a name; rename one")
+    return names
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "."
 
 
 def _named(name: str, folder: Path) -> tuple[str, ...]:

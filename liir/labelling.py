@@ -30,7 +30,15 @@ from liir.export import (
     write_label_png,
     write_probability_png,
 )
-from liir.figures import SHEET_WIDTH, Points, contact_sheet, draw_overlay, fit, legible_scale
+from liir.figures import (
+    LONGEST,
+    SHEET_WIDTH,
+    Points,
+    contact_sheet,
+    draw_overlay,
+    fit,
+    legible_scale,
+)
 from liir.folder import Folder, describe, write_file
 from liir.presets import TrackingConfig
 from liir.result import Result
@@ -299,7 +307,7 @@ class _Outputs:
         if wanted or self.overlay is not None:
             picture = draw_overlay(rgb, labels, points, threshold=self.threshold, scale=self.scale)
             if self.overlay is not None:
-                self.overlay.write(picture, seconds)
+                self.overlay.write(fit(picture, LONGEST, LONGEST), seconds)
             if wanted:
                 self.tiles.add(self.count, picture, f"frame {index}")
         self.count += 1

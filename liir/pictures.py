@@ -228,7 +228,7 @@ def from_folder(folder: Path) -> Pictures:
     """Take the images of a folder in natural order (2 before 10).
 
     Raises:
-        InputError: if there are none, two share a stem, or their sizes differ.
+        InputError: if there are none, two share a stem, their sizes differ, or one has pages.
     """
     paths = sorted(
         (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != "."),
@@ -240,7 +240,7 @@ def from_folder(folder: Path) -> Pictures:
     for path in paths:
         if (other := by_stem.setdefault(path.stem, path)) is not path:
             raise InputError(f"{folder}: holds {other.name} and {path.name}; keep one of the two")
-    _check_sizes(paths)
+    _check_headers(paths)
 
     def load(index: int) -> Raw:
         with _readable(str(paths[index])), Image.open(paths[index]) as image:
@@ -284,8 +284,21 @@ def _natural(path: Path) -> tuple[list[str | int], str]:
     return parts, path.name
 
 
-def _check_sizes(paths: Sequence[Path]) -> None:
-    """Compare the sizes in the headers, before hours of work on the first half of a folder."""
+def is_stack(path: Path) -> bool:
+    """Tell whether a file is a TIFF of several pages: a video, not one picture of a video."""
+    if path.suffix.lower() in (".tif", ".tiff"):
+        with suppress(UnreadableError), _readable(str(path)), Image.open(path) as image:
+            return _pages(image) > 1
+    return False
+
+
+def _pages(image: Image.Image) -> int:
+    # The second picture of an MPO, a JPEG of phones, is the same for the other eye, or in HDR.
+    return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+
+
+def _check_headers(paths: Sequence[Path]) -> None:
+    """Compare sizes and count pages, before hours of work on the first half of a folder."""
     first: tuple[Path, tuple[int, int]] | None = None
     for path in paths:
         with suppress(UnreadableError), _readable(str(path)), Image.open(path) as image:
@@ -293,6 +306,11 @@ def _check_sizes(paths: Sequence[Path]) -> None:
             if image.size != first[1]:
                 (w, h), (first_w, first_h) = image.size, first[1]
                 raise _differ(str(path), (h, w), str(first[0]), (first_h, first_w))
+            if (count := _pages(image)) > 1:
+                raise InputError(
+                    f"{path}: has {count} pages, so that it is a video by itself; open it alone, "
+                    "or save each page as a file"
+                )
 
 
 def _differ(

@@ -2,7 +2,8 @@
 
 Times are presentation times, so a variable frame rate is kept; the display matrix (phones held
 upright) is applied; pixels are taken as they are stored, square or not, and deep ones by their
-nominal range. Only local files are opened, whatever a file or a name may say.
+nominal range. Only local files are opened, whatever a file or a name may say. A file that is cut
+short is read no further than asked for by number: its end is not where the recording ended.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from liir.errors import InputError
 from liir.frames import DEFAULT_RATE, Frame, Video
 from liir.pictures import Raw, to_rgb
+from liir.truncation import is_cut
 
 # Play lists and texts pass for video with FFmpeg, and could make it open other files.
 LOCAL_ONLY = {
@@ -53,11 +55,8 @@ def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoS
 def _packets(
     container: av.container.InputContainer, stream: av.VideoStream
 ) -> Iterator[av.Packet[av.VideoStream]]:
-    """Packets that carry data; a file that breaks off ends there."""
-    with suppress(av.FFmpegError):
-        for packet in container.demux(stream):
-            if packet.size:
-                yield packet
+    """Packets that carry data."""
+    return (packet for packet in container.demux(stream) if packet.size)
 
 
 def _upright(raw: Raw, frame: av.VideoFrame) -> Raw:
@@ -87,6 +86,7 @@ class VideoFile(Video):
             self._time_base = stream.time_base or Fraction(1, 90000)
         height, width, _ = self._pixels(first).shape
         super().__init__(path.name, (height, width), float(rate) if rate else None)
+        self._cut = is_cut(path)
 
     @cached_property
     def _index(self) -> tuple[list[int], list[int]] | None:
@@ -98,15 +98,18 @@ class VideoFile(Video):
             codec = stream.codec_context.codec.name
             delayed = stream.codec_context.has_b_frames
             doubtful = False
-            for packet in _packets(container, stream):
-                # VP8 has frames that are never shown; a bit in the first byte tells.
-                if packet.is_discard or ("vp8" in codec and not memoryview(packet)[0] & 16):
-                    continue
-                # MPEG-4 may pack two frames into a packet and make up for it with an empty one.
-                doubtful |= codec == "mpeg4" and packet.size <= 8
-                times.append(packet.pts)
-                if packet.is_keyframe and kind != "gif":  # a GIF builds on all before
-                    keys.add(packet.pts)
+            try:
+                for packet in _packets(container, stream):
+                    # VP8 has frames that are never shown; a bit in the first byte tells.
+                    if packet.is_discard or ("vp8" in codec and not memoryview(packet)[0] & 16):
+                        continue
+                    # MPEG-4 may pack two frames in a packet and make up for it with an empty one.
+                    doubtful |= codec == "mpeg4" and packet.size <= 8
+                    times.append(packet.pts)
+                    if packet.is_keyframe and kind != "gif":  # a GIF builds on all before
+                        keys.add(packet.pts)
+            except av.FFmpegError:  # such as a disk that cannot be read
+                self._cut = True
         ordered = sorted({time for time in times if time is not None})
         # AVI has no presentation times; FFmpeg makes them up, wrongly for most B-frames.
         doubtful |= kind == "avi" and delayed > 0 and times == ordered
@@ -120,6 +123,17 @@ class VideoFile(Video):
     def length(self) -> int | None:
         """Number of frames; None where the packets have no times to trust."""
         return len(self._index[0]) if self._index else None
+
+    def require(self, stop: int | None) -> None:
+        """As `Video.require`."""
+        length = self.length
+        if not self._cut or (stop is not None and (length is None or stop <= length)):
+            return
+        left = "its end is missing" if length is None else f"only {length} frames are left"
+        raise InputError(
+            f"{self._path}: is cut short, {left}; copy or record it again, or stop before "
+            f"(--end {'FRAME' if length is None else length})"
+        )
 
     def _chunk_start(self, low: int, high: int) -> int:
         keys = self._index[1] if self._index else []
@@ -141,17 +155,18 @@ class VideoFile(Video):
                 with suppress(av.FFmpegError):
                     container.seek(key, stream=stream)
             landed = key is None
-            for packet in _packets(container, stream):
-                if key is not None and not landed:
-                    if not packet.is_keyframe:
-                        continue
-                    if packet.pts is None or packet.pts > key:
-                        return
-                    landed = True
-                try:
-                    yield from stream.decode(packet)
-                except av.FFmpegError:
-                    yield None
+            with suppress(av.FFmpegError):  # where a file breaks off, it ends
+                for packet in _packets(container, stream):
+                    if key is not None and not landed:
+                        if not packet.is_keyframe:
+                            continue
+                        if packet.pts is None or packet.pts > key:
+                            return
+                        landed = True
+                    try:
+                        yield from stream.decode(packet)
+                    except av.FFmpegError:
+                        yield None
             with suppress(av.FFmpegError):
                 yield from stream.decode(None)
 

@@ -258,7 +258,7 @@ def test_frames_of_the_video() -> None:
     A.check_frames([10, 19], 10, 20)
     A.check_frames([10**6], 0, None)
     for frame in (9, 20):
-        with pytest.raises(InputError, match=f"frame {frame}: the video has frames 10 to 19"):
+        with pytest.raises(InputError, match=f"frame {frame}: the frames to label are 10 to 19"):
             A.check_frames([frame], 10, 20)
     for wrong in (-1, 1.5):
         with pytest.raises(InputError, match="annotation of frame"):

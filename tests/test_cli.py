@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 import liir
+import liir.labelling
 from liir.annotations import voc_palette
 from liir.cli import main
 from liir.encoder import Encoder, write_weights
@@ -260,6 +261,34 @@ def test_a_folder_of_videos_survives_a_bad_one(track: Run, world: Path, tmp_path
     assert (out / "00012" / "masks" / "00001.png").stat().st_mtime_ns == before
 
 
+def test_a_folder_of_videos_survives_any_error(
+    track: Run, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / "clips" / name).mkdir(parents=True)
+        shutil.copy(world / "frames" / "001.png", tmp_path / "clips" / name / "001.png")
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        shutil.copy(world / "mask.png", tmp_path / "masks" / f"{name}.png")
+    errors = [RuntimeError("shapes\ndiffer"), MemoryError()]
+    label_video = liir.labelling.label_video
+
+    def failing(*args: Any, **kwargs: Any) -> Any:
+        if errors:
+            raise errors.pop(0)
+        return label_video(*args, **kwargs)
+
+    monkeypatch.setattr("liir.labelling.label_video", failing)
+    outcome = track(
+        tmp_path / "clips", "--annotation", tmp_path / "masks", "--out", tmp_path / "out"
+    )
+    assert outcome.code == 1
+    first, second = outcome.err.splitlines()
+    assert first.endswith("a: RuntimeError: shapes differ")
+    assert "out of memory" in second
+    assert "1 of 3 videos are labelled; failed: a, b" in outcome.out
+    assert len(labels(tmp_path / "out" / "c")) == 1
+
+
 # --- Train, and use what was trained
 
 QUICK = "--width 0.125 --workers 0 --set batch=2 --set crop=32 --set chunk=4 --set radius=2"
@@ -287,6 +316,7 @@ def test_train_stops_and_resumes_and_its_weights_track(
     outcome = run(*start, "--resume", "--workers", 0)
     assert outcome.code == 0, outcome
     weights = tmp_path / "run" / "weights.safetensors"
+    assert run(*start, "--resume", "--workers", 0).code == 0  # there is nothing left to do
     assert str(weights) in outcome.out
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["training"]["batch"] == 2
@@ -298,6 +328,23 @@ def test_train_stops_and_resumes_and_its_weights_track(
     outcome = track(world / "clip.mp4", "--model", weights, "--out", tmp_path / "out")
     assert outcome.code == 0, outcome
     assert len(labels(tmp_path / "out")) == FRAMES
+
+
+def test_train_interrupted_before_its_first_step_says_so(
+    run: Run, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = trainer._batches
+
+    def interrupted(*args: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return batches(*args)
+
+    monkeypatch.setattr(trainer, "_batches", interrupted)
+    words = ["train", world / "frames", "--out", tmp_path / "run", "--steps", 3]
+    outcome = run(*words, *QUICK.split())
+    assert outcome.code == 130
+    assert outcome.out == ""
+    assert "0 steps are kept" in outcome.err
 
 
 # --- Evaluate

@@ -170,6 +170,20 @@ def test_the_output_cannot_be_written(
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_too_little_memory_is_one_line(
+    track: Run, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def greedy(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("liir.labelling.label_video", greedy)
+    outcome = track(world / "clip.mp4", "--out", tmp_path / "out")
+    assert outcome.code == 1
+    assert len(outcome.err.splitlines()) == 1
+    assert "--size" in outcome.err
+    assert "--device cpu" in outcome.err
+
+
 def test_a_full_disk_is_told(
     track: Run, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +210,7 @@ def test_a_full_disk_is_told(
         ("train W/frames --steps 2 --width 0", ["width=0"]),
         ("train W/frames --steps 2 --workers -1", ["-1"]),
         ("train W/frames --resume --seed 3", ["seed=3"]),
+        ("train W/frames --resume --preset base", ["--preset base"]),
         ("train W/frames --resume", ["checkpoint"]),
         ("evaluate davis2061 W", ["davis2061", "davis2016"]),
         ("evaluate davis2016 W", ["val.txt"]),

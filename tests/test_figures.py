@@ -93,7 +93,12 @@ def test_names_are_written_only_where_there_is_room() -> None:
     assert white.sum() < 12 * (alone == 255).all(axis=2).sum()
 
 
-@pytest.mark.parametrize(("size", "scale"), [((144, 176), 3), ((480, 854), 1), ((360, 20), 18)])
+# The last three are long: what is drawn must still be a video that plays.
+LEGIBLE = [((144, 176), 3), ((480, 854), 1), ((180, 20), 18)]
+LEGIBLE += [((16, 1000), 4), ((3000, 8), 1), ((9000, 4), 1)]
+
+
+@pytest.mark.parametrize(("size", "scale"), LEGIBLE)
 def test_small_frames_are_enlarged_to_be_legible(size: tuple[int, int], scale: int) -> None:
     assert legible_scale(*size) == scale
 

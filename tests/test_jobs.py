@@ -8,6 +8,7 @@ from PIL import Image
 
 from liir.errors import InputError
 from liir.jobs import Job, find_jobs
+from liir.video import VideoWriter
 
 
 def write_frames(folder: Path, count: int = 3, first: int = 1) -> Path:
@@ -87,5 +88,68 @@ def test_annotations_lie_in_the_span(tmp_path: Path) -> None:
     video = write_frames(tmp_path / "video")
     job = Job(video, (f"2={write_mask(tmp_path / 'mask.png')}",), tmp_path)
     assert list(job.read(1, 99)[1]) == [2]  # an end beyond the last frame is the end
-    with pytest.raises(InputError, match="frame 2: the video has frames 0 to 1"):
+    with pytest.raises(InputError, match="frame 2: the frames to label are 0 to 1"):
         job.read(0, 2)
+
+
+def write_stack(path: Path, pages: int = 4) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    first, *rest = [Image.new("L", (16, 12), 20 * page) for page in range(pages)]
+    first.save(path, save_all=True, append_images=rest)
+    return path
+
+
+def test_a_stray_image_does_not_hide_videos(tmp_path: Path) -> None:
+    for name in ("dog.mp4", "cat.mp4", ".hidden.png", "poster.jpg"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=r"videos .2, such as cat.mp4. and images .1, such as pos"):
+        find_jobs(tmp_path, [str(tmp_path)], tmp_path / "out")
+    (tmp_path / "poster.jpg").unlink()
+    write_mask(tmp_path / "masks" / "dog.png")
+    jobs = find_jobs(tmp_path, [str(tmp_path / "masks")], tmp_path / "out")
+    assert {"cat.mp4", "dog.mp4"} <= {job.video.name for job in jobs}
+
+
+def test_stacks_are_videos(tmp_path: Path) -> None:
+    stacks = tmp_path / "stacks"
+    for name in ("a", "b"):
+        write_stack(stacks / f"{name}.tif")
+        write_mask(tmp_path / "masks" / f"{name}.png")
+    jobs = find_jobs(stacks, [str(tmp_path / "masks")], tmp_path / "out")
+    assert [job.video.name for job in jobs] == ["a.tif", "b.tif"]
+    assert [job.read()[0].length for job in jobs] == [4, 4]
+    write_stack(stacks / "single.tif", 1)
+    with pytest.raises(InputError, match=r"videos .2, .* images .1, such as single.tif"):
+        find_jobs(stacks, [str(tmp_path / "masks")], tmp_path / "out")
+
+
+def test_labels_never_go_into_what_is_labelled(tmp_path: Path) -> None:
+    frames = write_frames(tmp_path / "x" / "masks")
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    (videos / "overlay.mp4").touch()
+    link = tmp_path / "link"
+    link.symlink_to(frames)
+    for video, out in (
+        (frames, frames),
+        (frames, link),
+        (frames, tmp_path / "x"),
+        (videos, videos),
+        (videos / "overlay.mp4", videos),
+    ):
+        with pytest.raises(InputError, match="the labels would go into what is labelled"):
+            find_jobs(video, [str(tmp_path)], out)
+    assert find_jobs(frames, [], frames / "out")
+
+
+def test_a_cut_video_is_told_before_any_work(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    with VideoWriter(tmp_path / "a.mp4") as writer:
+        for _ in range(30):
+            writer.write(rng.integers(0, 255, (12, 16, 3), dtype=np.uint8))
+    data = (tmp_path / "a.mp4").read_bytes()
+    (tmp_path / "a.mp4").write_bytes(data[: len(data) * 3 // 4])
+    job = Job(tmp_path / "a.mp4", (f"0={write_mask(tmp_path / 'mask.png')}",), tmp_path / "out")
+    with pytest.raises(InputError, match="is cut short"):
+        job.read()
+    assert list(job.read(0, 5)[1]) == [0]

@@ -391,3 +391,9 @@ def test_the_sheet_spreads_over_a_clip_of_unknown_length() -> None:
         assert chosen[-1] >= 0.9 * (length - 1)
         steps = np.diff(chosen)
         assert length < 24 or steps.max() <= 1.6 * steps.mean()
+
+
+def test_a_huge_overlay_is_shrunk(model: Model, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(labelling, "LONGEST", 60)
+    label(model, tmp_path / "out")
+    assert open_video(tmp_path / "out" / "overlay.mp4").size == (40, 60)

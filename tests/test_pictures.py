@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from liir.errors import InputError
-from liir.pictures import to_rgb
+from liir.pictures import is_stack, to_rgb
 from liir.video import open_video
 
 RNG = np.random.default_rng(0)
@@ -203,3 +203,20 @@ def test_an_iterator_of_deep_frames_takes_its_scale_from_the_first() -> None:
     first, second = open_video(iter([deep, deep * 2])).frames()
     assert np.ptp(first.rgb) == 255
     assert (second.rgb[40:] == 255).all()
+
+
+def test_a_file_of_many_pages_is_not_one_picture_of_a_folder(tmp_path: Path) -> None:
+    pages = [Image.new("L", (8, 6), level) for level in (10, 20, 30)]
+    for name in ("a", "b"):
+        pages[0].save(tmp_path / f"{name}.tif", save_all=True, append_images=pages[1:])
+    assert is_stack(tmp_path / "a.tif")
+    with pytest.raises(InputError, match=r"a\.tif: has 3 pages"):
+        open_video(tmp_path)
+    # Phones save JPEG with a second picture inside (MPO): it is one picture all the same.
+    (tmp_path / "phone").mkdir()
+    for name in ("a", "b"):
+        path = tmp_path / "phone" / f"{name}.jpg"
+        pages[0].save(path, "MPO", save_all=True, append_images=pages[1:])
+        assert not is_stack(path)
+    assert open_video(tmp_path / "phone").length == 2
+    assert not is_stack(tmp_path / "none.tif")

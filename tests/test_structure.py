@@ -12,12 +12,12 @@ MAX_LINES = 400
 
 # A module may import only from modules above it. Names may stand here before their file exists.
 ORDER = """
-errors inputs presets settings frames pictures video_file video_writer video
+errors files inputs presets settings frames pictures truncation video_file video_writer video
 rle coco annotations export jobs
 colour grid position encoder matching compactness memory votes keypoints result spool tracking
 learning.clips learning.negatives learning.reconstruction learning.checkpoint learning.trainer
 evaluation.metrics evaluation.layouts evaluation.benchmarks evaluation.ablation
-figures folder labelling page.* cli
+figures folder labelling page.* terminal cli
 """.split()
 
 EXEMPT = {"__init__", "__main__"}

@@ -11,7 +11,7 @@ import pytest
 
 import liir.frames
 from liir.errors import InputError
-from liir.video import Frame, VideoWriter, open_video
+from liir.video import Frame, open_video
 from liir.video_file import VideoFile
 
 SIZE = (48, 128)  # H, W
@@ -268,21 +268,6 @@ def test_numbers_start_at_the_first_frame_that_can_be_shown(tmp_path: Path) -> N
     assert numbers == list(range(numbers[0], COUNT))
     assert video.length == len(frames)
     assert video.skipped == []
-
-
-def test_a_file_that_breaks_off_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
-    with VideoWriter(tmp_path / "a.mp4") as writer:  # its index is at the front
-        for number in range(COUNT):
-            writer.write(card(number))
-    for name in ("a.mp4", "a.mkv"):
-        path = tmp_path / name
-        whole = (path if path.exists() else encode(path, "libx264")).read_bytes()
-        path.write_bytes(whole[: len(whole) * 9 // 10])
-        video = open_video(path)
-        frames = list(video.frames())
-        assert 10 < len(frames) < COUNT
-        assert [read(frame.rgb) for frame in frames] == [frame.index for frame in frames]
-        assert video.length == len(frames) + len(video.skipped)
 
 
 def test_alpha_lies_over_black(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from liir.errors import InputError
 from liir.evaluation import layouts, metrics
 from liir.evaluation.layouts import POINTS, Predicted, Sequence
 from liir.export import PointWriter, write_label_png
+from liir.files import written
 from liir.presets import TrackingConfig
 from liir.tracking import track
 
@@ -355,9 +356,8 @@ def _claim(folder: Path, settings: Mapping[str, object]) -> None:
             )
         return
     folder.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".partial")
-    beside.write_text(text, "utf-8")
-    os.replace(beside, path)
+    with written(path) as partial:
+        partial.write_text(text, "utf-8")
 
 
 def _chosen(every: list[Sequence], names: Collection[str]) -> list[Sequence]:

@@ -1,0 +1,32 @@
+"""Files that appear under their name whole, or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from liir.errors import InputError
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """Yields a path beside `path` to write to, which takes its name when all went well.
+
+    If the block raises, what was written is removed, and a file of that name stays as it was.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Says which file it was that could not be written: an OSError becomes an InputError."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
