@@ -81,18 +81,31 @@ class Encoder(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def trunk(self, lab: Tensor, window: Tensor | None = None) -> Tensor:
-        """What both heads read.
+    def early(self, lab: Tensor) -> Tensor:
+        """What does not know its place yet: the stem.
 
         Args:
             lab: (B, 3, H, W), H and W multiples of 8.
+
+        Returns:
+            (B, C, H / 2, W / 2).
+        """
+        return F.relu(self.stem_bn(self.stem(lab)), inplace=True)
+
+    def trunk(
+        self, early: Tensor, window: Tensor | None = None, shift: Tensor | None = None
+    ) -> Tensor:
+        """What both heads read.
+
+        Args:
+            early: What `early` returned (B, C, H / 2, W / 2), with or without a position code.
             window: See `Position.forward`.
+            shift: See `Position.forward`.
 
         Returns:
             (B, C, H / 4, W / 4).
         """
-        x = F.relu(self.stem_bn(self.stem(lab)), inplace=True)
-        features: Tensor = self.stages(self.position(x, window))
+        features: Tensor = self.stages(self.position(early, window, shift))
         return features
 
     def forward(self, lab: Tensor, window: Tensor | None = None) -> Tensor:
@@ -107,7 +120,7 @@ class Encoder(nn.Module):
         """
         height, width = lab.shape[-2:]
         lab = F.pad(lab, (0, -width % PAD_TO, 0, -height % PAD_TO), mode="replicate")
-        features: Tensor = self.pixel_head(self.trunk(lab, window))
+        features: Tensor = self.pixel_head(self.trunk(self.early(lab), window))
         return features[..., : -(-height // STRIDE), : -(-width // STRIDE)]
 
 

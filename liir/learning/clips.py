@@ -6,12 +6,13 @@ step, and any number of worker processes gives the same batches.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -32,17 +33,26 @@ _THUMBNAIL = (32, 24)
 _CUT_LEVEL = 20.0
 _CUT_RATIO = 4.0
 _CUT_REACH = 6
+_END_BYTES = 1 << 16
 
 Rgb = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Shot:
-    """Frames start..stop-1 of one video, without a cut between them."""
+    """Frames start..stop-1 of one video, without a cut between them.
+
+    Attributes:
+        path: The video.
+        start: First frame.
+        stop: Frame after the last.
+        video: What identifies the video by its content, wherever it lies (`identity`).
+    """
 
     path: str
     start: int
     stop: int
+    video: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,12 +63,14 @@ class Batch:
         rgb: (B, 2, 3, H, W) uint8; the second frame of a pair is the target.
         window: (B, 4) float32 top, left, height, width of the crop as fractions of its frame.
         dropped: (B,) int64, the colour channel (1: a, 2: b) to hide and rebuild.
+        videos: (B,) int64 identity of each pair's video, the same for the same content.
         names: Where each pair comes from, for messages.
     """
 
     rgb: Tensor
     window: Tensor
     dropped: Tensor
+    videos: Tensor
     names: list[str]
 
 
@@ -125,14 +137,40 @@ def index_shots(
                 progress(done + 1, len(videos))
     finally:
         _write_cache(cache, known)
-    shots = [Shot(name, *span) for name, spans in found.items() for span in spans]
-    shots = [shot for shot in shots if shot.stop - shot.start >= 2]
+    shots = [
+        Shot(name, start, stop, identity(Path(name)))
+        for name, spans in found.items()
+        for start, stop in spans
+        if stop - start >= 2
+    ]
     if not shots:
         raise InputError(
             f"none of the {len(videos)} videos has two readable frames in a row; "
             "training needs moving pictures"
         )
     return shots
+
+
+def identity(path: Path) -> int:
+    """A number for what a video holds: two copies of a file have the same, anything else not.
+
+    Made from the size and both ends of the file; of a folder, from those of its images' names
+    and its first image.
+
+    Returns:
+        A non-negative integer below 2**63.
+    """
+    digest = hashlib.sha256()
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        digest.update("\n".join(p.name for p in files).encode())
+        path = files[0]
+    with path.open("rb") as file:
+        digest.update(str(path.stat().st_size).encode())
+        digest.update(file.read(_END_BYTES))
+        file.seek(max(0, path.stat().st_size - _END_BYTES))
+        digest.update(file.read(_END_BYTES))
+    return int.from_bytes(digest.digest()[:8], "big") >> 1
 
 
 def _read_cache(path: Path) -> dict[str, tuple[list[int], list[tuple[int, int]]]]:
@@ -219,7 +257,7 @@ class Pairs(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         """The batch of that step."""
-        crops, windows, dropped, names = [], [], [], []
+        crops, windows, dropped, videos, names = [], [], [], [], []
         for slot in range(self.config.batch):
             shot, frames = self._chunk(step, slot)
             rng = np.random.default_rng((self.config.seed, 1, step, slot))
@@ -227,9 +265,12 @@ class Pairs(Dataset[Batch]):
             crops.append(pair)
             windows.append(window)
             dropped.append(int(rng.integers(1, 3)))
+            videos.append(shot.video)
             names.append(name)
         rgb = torch.from_numpy(np.stack(crops)).permute(0, 1, 4, 2, 3)
-        return Batch(rgb, torch.tensor(windows), torch.tensor(dropped), names)
+        return Batch(
+            rgb, torch.tensor(windows), torch.tensor(dropped), torch.tensor(videos), names
+        )
 
     def _chunk(self, step: int, slot: int) -> tuple[Shot, list[Rgb]]:
         config = self.config
@@ -253,7 +294,7 @@ class Pairs(Dataset[Batch]):
                 _log.warning("skipped: %s", error)
                 continue
             if len(frames) == length:
-                return Shot(shot.path, start, start + length), frames
+                return replace(shot, start=start, stop=start + length), frames
             _log.warning("skipped: %s: frames %d+ are damaged", shot.path, start)
         raise InputError("a hundred clips in a row could not be decoded; check the training data")
 

@@ -1,0 +1,113 @@
+"""Configurations survive JSON, and say what is wrong with a field."""
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liir.encoder import Encoder
+from liir.errors import InputError
+from liir.presets import (
+    PRESETS,
+    ModelConfig,
+    Preset,
+    TrackingConfig,
+    TrainingConfig,
+    from_dict,
+    preset,
+    to_dict,
+)
+
+SCALES = st.floats(0.01, 100, allow_nan=False)
+OFFSETS = st.lists(st.integers(0, 50), max_size=4).map(tuple)
+
+PRESET = st.builds(
+    Preset,
+    name=st.text(max_size=8),
+    model=st.builds(
+        ModelConfig,
+        width=SCALES | st.just(1),  # JSON may bring a whole number for a float
+        position=st.sampled_from(["none", "sinusoid", "learnable"]),
+    ),
+    tracking=st.builds(
+        TrackingConfig, topk=st.none() | st.integers(1, 99), first=OFFSETS, recent=OFFSETS
+    ),
+    training=st.builds(
+        TrainingConfig,
+        learning_rate=SCALES,
+        crop_source=st.tuples(st.integers(8, 99), st.integers(99, 300)),
+    ),
+)
+
+
+@given(PRESET)
+def test_comes_back_from_json(config: Preset) -> None:
+    back = from_dict(json.loads(json.dumps(to_dict(config))))
+    assert back == config
+    assert hash(back) == hash(config)  # the tuples are tuples again
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_builds(name: str) -> None:
+    config = preset(name)
+    assert config.name == name
+    assert config == from_dict(to_dict(config))
+    assert config.training.crop % 8 == 0
+    assert config.training.gap < config.training.chunk
+    Encoder(config.model)
+
+
+def test_a_preset_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        preset("small").model.width = 2.0  # type: ignore[misc]
+
+
+def test_fields_that_are_missing_take_their_defaults() -> None:
+    values = to_dict(preset("base"))
+    del values["training"]["temperature"]
+    assert from_dict(values).training.temperature == TrainingConfig().temperature
+
+
+def test_unknown_preset_names_the_nearest() -> None:
+    with pytest.raises(InputError, match="'smal'; did you mean 'small'"):
+        preset("smal")
+    with pytest.raises(InputError, match="there are: small, base"):
+        preset("xyz")
+
+
+def test_unknown_field_names_the_nearest() -> None:
+    values = to_dict(preset("small"))
+    values["tracking"]["radios"] = 3
+    with pytest.raises(InputError, match=r"TrackingConfig has no field 'radios'; .* 'radius'\?"):
+        from_dict(values)
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value"),
+    [
+        ("model", "width", "0.5"),
+        ("model", "width", True),
+        ("model", "width", None),
+        ("model", "position", "learned"),
+        ("tracking", "radius", 2.5),
+        ("tracking", "topk", "all"),
+        ("tracking", "first", 5),
+        ("tracking", "recent", [1, "3"]),
+        ("training", "crop_source", [96]),
+        ("training", "seed", {}),
+    ],
+)
+def test_value_of_another_type(part: str, field: str, value: Any) -> None:
+    values = to_dict(preset("small"))
+    values[part][field] = value
+    with pytest.raises(InputError, match=field):
+        from_dict(values)
+
+
+@pytest.mark.parametrize("values", [{}, [], None, {"model": 3}, {"model": {}, "name": "x"}])
+def test_no_configuration_at_all(values: Any) -> None:
+    with pytest.raises(InputError, match="not a liir configuration"):
+        from_dict(values)
