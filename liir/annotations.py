@@ -4,12 +4,11 @@ Label images (palette or grey), keypoints (CSV, JSON) and COCO documents become 
 frame. Whatever a file holds, a reader returns annotations or raises `InputError`.
 """
 
-import csv
 import io
 import math
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,16 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from liir.coco import read_document
 from liir.errors import InputError
-from liir.rle import (
+from liir.inputs import (
     MAX_ID,
     MAX_PIXELS,
+    Records,
     frame_number,
     integer,
+    listed,
     naming,
     read_bytes,
-    read_document,
     read_json,
+    read_table,
     records,
 )
 
@@ -95,7 +97,7 @@ def as_annotation(
     if isinstance(value, str | Path):
         found = read_annotations(value, size=size, resize=resize, frame=frame)
         if len(found) > 1:
-            raise InputError(f"{value}: speaks of frames {_listed(found)}, say which one to take")
+            raise InputError(f"{value}: speaks of frames {listed(found)}, say which one to take")
         return next(iter(found.values()))
     with naming("annotation" if frame is None else f"annotation of frame {frame}"):
         if isinstance(value, np.ndarray):
@@ -183,7 +185,7 @@ def read_annotations(
     if frame is None:
         return found
     if frame not in found:
-        raise InputError(f"{path}: says nothing of frame {frame}, only of {_listed(found)}")
+        raise InputError(f"{path}: says nothing of frame {frame}, only of {listed(found)}")
     return {frame: found[frame]}
 
 
@@ -245,7 +247,7 @@ def _ids(image: Image.Image) -> NDArray[np.generic]:
     colours = [colour for _, colour in image.convert("RGB").getcolors(256) or ()]
     known: dict[object, int] = {tuple(rgb): i for i, rgb in enumerate(voc_palette().tolist())}
     if colours and known.keys() >= set(colours):
-        ids = _listed(known[colour] for colour in colours)
+        ids = listed(known[colour] for colour in colours)
         kind += f" (its colours are those of ids {ids} in the VOC palette)"
     raise InputError(f"{kind}: save it with its palette, or as grey ids")
 
@@ -311,32 +313,21 @@ def read_points(
     argument of that name picks one. Points with visible = 0 are left out.
     """
     with naming(str(path)):
-        try:
-            text = read_bytes(Path(path)).decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise InputError("is not text in UTF-8: save it as CSV in UTF-8") from None
-        return _points(_rows(text, sequence), size)
-
-
-def _rows(text: str, sequence: str | None) -> Iterator[tuple[str, Mapping[str, object]]]:
-    """(line number as words, row) of a CSV with a header."""
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    sequences = set()
-    try:
-        names = [name.strip().lower() for name in reader.fieldnames or ()]
-        if not {"frame", "x", "y"} <= {*names} or not {"name", "joint"} & {*names}:
+        columns, rows = read_table(Path(path))
+        if not {"frame", "x", "y"} <= columns or not {"name", "joint"} & columns:
             raise InputError("the first line must name the columns: frame,name,x,y[,visible]")
-        reader.fieldnames = names
-        for row in reader:
-            if None in row or None in row.values():
-                raise InputError(f"line {reader.line_num}: has not as many values as the header")
-            if sequence is None or row.get("sequence") == sequence:
-                sequences.add(row.get("sequence"))
-                if len(sequences) > 1:
-                    raise InputError("holds several sequences: say which one to take")
-                yield f"line {reader.line_num}", row
-    except csv.Error as error:
-        raise InputError(f"line {reader.line_num}: {error}") from None
+        return _points(_of_sequence(rows, sequence), size)
+
+
+def _of_sequence(rows: Records, sequence: str | None) -> Records:
+    """The rows of the sequence of that name, or of the only one there is."""
+    sequences = set()
+    for where, row in rows:
+        if sequence is None or row.get("sequence") == sequence:
+            sequences.add(row.get("sequence"))
+            if len(sequences) > 1:
+                raise InputError("holds several sequences: say which one to take")
+            yield where, row
 
 
 def _json_points(document: object, size: Size | None) -> Annotations:
@@ -347,7 +338,7 @@ def _json_points(document: object, size: Size | None) -> Annotations:
     return _points(records(document, "points"), size)
 
 
-def _points(rows: Iterator[tuple[str, Mapping[str, object]]], size: Size | None) -> Annotations:
+def _points(rows: Records, size: Size | None) -> Annotations:
     """Annotations of keypoint records, each with the words that say where it stands."""
     found: dict[int, dict[str, tuple[float, float]]] = {}
     for where, record in rows:
@@ -392,9 +383,3 @@ def _point(name: str, xy: Sequence[object], size: Size | None = None) -> tuple[f
         if not (0 <= x <= width and 0 <= y <= height):
             raise InputError(f"({x:g}, {y:g}) lies outside of the frame, {width}x{height} pixels")
         return min(x, width - 1e-3), min(y, height - 1e-3)
-
-
-def _listed(numbers: Iterable[int]) -> str:
-    """A few of the numbers in words."""
-    ordered = sorted(numbers)
-    return ", ".join(map(str, ordered[:8])) + (", ..." if len(ordered) > 8 else "")

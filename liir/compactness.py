@@ -10,9 +10,13 @@ Legend: R references, N queries, M Gaussians, K label channels, p side of a patc
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from liir.matching import Matches
 
 SPREAD = 1.0 / 2.3548
 """Standard deviation, in cells, of a Gaussian that is one cell wide at half its height."""
@@ -88,24 +92,26 @@ def blur(values: Tensor, spread: float = SPREAD) -> Tensor:
     return smooth(values) / smooth(torch.ones_like(values[:1, :1]))
 
 
-def condense(
-    cells: Tensor, weights: Tensor, owner: Tensor, references: int, gaussians: int, threshold: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Takes the confident rows out of an affinity and puts their Gaussians' centres beside it.
+def condensed(
+    matches: Matches, references: int, cells: tuple[int, int], gaussians: int, threshold: float
+) -> Callable[[Tensor], Tensor]:
+    """`matches.tally` with Gaussians in place of confident rows.
+
+    A row is what a query gives to one reference. The Gaussians' values are read, blurred, at
+    their centres.
 
     Args:
-        cells: (N, k) keys kept of each query.
-        weights: (N, k) their shares.
-        owner: (N, k) which reference each key is of.
+        matches: Of N queries with the cells of all references.
         references: R.
+        cells: (h, w) of each.
         gaussians: M.
-        threshold: A row (a query in one reference) is confident if its largest share is above.
+        threshold: A row is confident if its largest share is above.
 
     Returns:
-        (N, k) shares without the confident rows; (N, R M) centres; (N, R M) their shares, zero
-        where the row is not confident.
+        Sums values (R h w, K) into (N, K).
     """
-    plain = weights
+    owner = matches.cells // (cells[0] * cells[1])
+    plain = weights = matches.weights
     centres, shares = [], []
     for r in range(references):
         row = weights * (owner == r)
@@ -113,9 +119,18 @@ def condense(
         sure = best[:, :1] > threshold
         total = row.sum(1, keepdim=True)
         shares.append(torch.where(sure, best / best.sum(1, keepdim=True) * total, 0.0))
-        centres.append(cells.gather(1, index))
+        centres.append(matches.cells.gather(1, index))
         plain = torch.where(sure & (owner == r), 0.0, plain)
-    return plain, torch.cat(centres, dim=1), torch.cat(shares, dim=1)
+    centre, share = torch.cat(centres, dim=1), torch.cat(shares, dim=1)
+
+    def tally(values: Tensor) -> Tensor:
+        planes = values.T.unflatten(1, (references, *cells)).transpose(0, 1)  # (R, K, h, w)
+        blurred = blur(planes).permute(0, 2, 3, 1).flatten(0, 2)
+        return F.embedding_bag(
+            matches.cells, values, per_sample_weights=plain, mode="sum"
+        ) + F.embedding_bag(centre, blurred, per_sample_weights=share, mode="sum")
+
+    return tally
 
 
 def _bell(distance: Tensor, spread: float) -> Tensor:

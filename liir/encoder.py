@@ -253,7 +253,8 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """
     if name == "auto":
         if device.type == "cuda":
-            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+            return torch.bfloat16 if native else torch.float32
         fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
         return torch.bfloat16 if fast else torch.float32
     kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -265,7 +266,9 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 def write_weights(
     path: Path, state: Mapping[str, Tensor], preset: Preset, notes: Mapping[str, str] | None = None
 ) -> None:
-    """Writes weights in float16 with their configuration in the header; atomic.
+    """Writes weights with their configuration in the header; atomic.
+
+    In float16, but for tensors with values beyond its range.
 
     Args:
         path: The file to write.
@@ -277,12 +280,7 @@ def write_weights(
         InputError: The disk is full, or the folder is not there or not to be written to; a file
             of that name stays as it was.
     """
-    tensors = {
-        key: (value.detach().half() if value.is_floating_point() else value.detach())
-        .cpu()
-        .contiguous()
-        for key, value in state.items()
-    }
+    tensors = {key: _stored(value.detach().cpu()) for key, value in state.items()}
     header = {**(notes or {}), "liir": json.dumps(to_dict(preset), sort_keys=True)}
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -294,6 +292,14 @@ def write_weights(
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def _stored(value: Tensor) -> Tensor:
+    """A tensor as it is written: half precision, if that can hold it."""
+    if value.is_floating_point():
+        half = value.half()
+        value = half if bool((half.isfinite() | ~value.isfinite()).all()) else value.float()
+    return value.contiguous()
 
 
 def read_weights(path: Path) -> tuple[Encoder, Preset]:
@@ -316,7 +322,11 @@ def read_weights(path: Path) -> tuple[Encoder, Preset]:
         preset = from_dict(json.loads(header["liir"]))
     except ValueError as error:
         raise InputError(f"{path}: its configuration does not fit this liir: {error}") from error
-    encoder = Encoder(preset.model)
+    try:
+        with torch.device("meta"):  # absurd sizes must not be allocated to be refused
+            encoder = Encoder(preset.model)
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: its configuration describes no network: {error}") from error
     expected = {key: value.shape for key, value in encoder.state_dict().items()}
     found = {key: value.shape for key, value in state.items()}
     if expected != found:
@@ -325,6 +335,10 @@ def read_weights(path: Path) -> tuple[Encoder, Preset]:
             f"{path}: of another architecture: {odd} is {_shape(found.get(odd))}, "
             f"its configuration asks for {_shape(expected.get(odd))}"
         )
+    odd = next((k for k, v in state.items() if not v.isfinite().all()), None)
+    if odd is not None:
+        raise InputError(f"{path}: {odd} holds values that are no numbers; train it again")
+    encoder = Encoder(preset.model)
     encoder.load_state_dict(
         {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     )

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 STRIDE = 4
+_MOST_PIXELS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Grid:
     Attributes:
         height: H of the frame, in pixels.
         width: W of the frame, in pixels.
-        size: Short side of the picture that features are computed from; 0: the frame's own.
+        size: Short side of the picture that features are computed from; 0: the frame's own. A very
+            long frame gets a smaller one, so that the picture stays below 16 megapixels.
         device: Where the resampling matrices live.
     """
 
@@ -41,6 +43,7 @@ class Grid:
     def picture(self) -> tuple[int, int]:
         """(H', W') of the picture that features are computed from."""
         scale = self.size / min(self.height, self.width) if self.size else 1.0
+        scale = min(scale, (_MOST_PIXELS / (self.height * self.width)) ** 0.5)
         return max(1, round(self.height * scale)), max(1, round(self.width * scale))
 
     @cached_property

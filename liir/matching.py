@@ -81,6 +81,7 @@ def match(
         `Matches`; products are summed in the dtype of the features.
     """
     references, _, height, width = keys.shape
+    radius = min(radius, max(height, width) - 1)
     side = TILE + 2 * radius
     topk = min(topk, references * height * width)
     down, across = -(-height // TILE), -(-width // TILE)
@@ -138,6 +139,7 @@ def reconstruct(
         the dtype of the values.
     """
     height, width = query.shape[-2:]
+    radius = min(radius, max(height, width) - 1)
     padded = _padded(values, radius)
     rebuilt: list[list[Tensor]] = []
     for strip in _strips(query / temperature, keys, radius):

@@ -43,12 +43,12 @@ class Reference:
 class Memory:
     """Reference frames under a byte budget.
 
-    Used at step t: every annotated frame; the frames `first` steps after the latest annotated
-    one; the frames `recent` steps before t. What is not there is left out, what repeats counts
-    once.
+    Used at step t: the first annotated frame and the latest few (`annotated`); the frames `first`
+    steps after the latest one; the frames `recent` steps before t. What is not there is left out,
+    what repeats counts once.
 
     Args:
-        config: `first`, `recent` and `budget_mib`.
+        config: `annotated`, `first`, `recent` and `budget_mib`.
     """
 
     def __init__(self, config: TrackingConfig) -> None:
@@ -64,17 +64,20 @@ class Memory:
         """Size of all that is remembered."""
         return sum(reference.bytes for reference in self._kept.values())
 
-    def add(self, reference: Reference) -> None:
+    def add(self, reference: Reference, corrects: bool = False) -> None:
         """Remembers a frame; an annotated one becomes the new anchor.
 
-        Frames before a new anchor are forgotten unless annotated: their labels are those the
-        annotation corrects, and they would vote it down again.
+        Args:
+            reference: The frame.
+            corrects: Whether its annotation speaks for labels that were tracked until now. What
+                was tracked is then forgotten: it would vote the correction down again.
 
         Raises:
             InputError: One frame alone exceeds the budget.
         """
         if reference.annotated:
             self.anchor = reference.step
+        if corrects:
             self._kept = {s: r for s, r in self._kept.items() if r.annotated}
         self._kept[reference.step] = reference
         self._forget(reference.step + 1)
@@ -82,7 +85,7 @@ class Memory:
     def references(self, step: int) -> list[Reference]:
         """What frame `step` is matched with, oldest first."""
         wanted = self._wanted(step)
-        return [r for s, r in sorted(self._kept.items()) if r.annotated or s in wanted]
+        return [r for s, r in sorted(self._kept.items()) if s in wanted]
 
     def state(self) -> dict[str, Any]:
         """All that it holds, for `torch.save`; shares the tensors, which never change."""
@@ -106,16 +109,19 @@ class Memory:
             )
 
     def _wanted(self, step: int) -> set[int]:
-        first = {self.anchor + offset for offset in self.config.first}
-        return first | {step - offset for offset in self.config.recent}
+        return self._lasting() | {step - offset for offset in self.config.recent}
+
+    def _lasting(self) -> set[int]:
+        """Steps that are of use however far the tracker gets, until the next annotation."""
+        annotated = sorted(s for s, r in self._kept.items() if r.annotated)
+        latest = {*annotated[:1], *annotated[-self.config.annotated :]}
+        return latest | {self.anchor + offset for offset in self.config.first}
 
     def _forget(self, step: int) -> None:
         """Drops what no step from `step` on will ask for, then the oldest beyond the budget."""
-        first = {self.anchor + offset for offset in self.config.first}
+        lasting = self._lasting()
         oldest = step - max(self.config.recent, default=0)
-        self._kept = {
-            s: r for s, r in self._kept.items() if r.annotated or s in first or s >= oldest
-        }
+        self._kept = {s: r for s, r in self._kept.items() if s in lasting or s >= oldest}
         budget = self.config.budget_mib * MIB
         newest = step - 1
         while self.bytes > budget and len(self._kept) > 2:

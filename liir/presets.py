@@ -54,6 +54,7 @@ class TrackingConfig:
         radius: Half the side of the square search window, in feature cells (stride 4).
         topk: Keys kept per query over all references jointly; None keeps the whole window.
         feedback: "soft" feeds label scores back as they are, "hard" their one-hot maximum.
+        annotated: Annotated frames matched at most, the latest ones and the very first.
         first: References counted from the nearest annotated frame in the direction of travel.
         recent: References counted back from the current frame.
         budget_mib: Bytes that remembered features and labels may take, in MiB.
@@ -68,8 +69,9 @@ class TrackingConfig:
     similarity: Similarity = "cosine"
     temperature: float = 0.05
     radius: int = 12
-    topk: int | None = 10
+    topk: int | None = 5
     feedback: Literal["soft", "hard"] = "soft"
+    annotated: int = 4
     first: tuple[int, ...] = (0, 5)
     recent: tuple[int, ...] = (5, 3, 1)
     budget_mib: int = 512
@@ -90,6 +92,7 @@ class TrainingConfig:
         crop: Side of the square crops the network sees, in pixels; a multiple of 8.
         crop_source: Smallest and largest side of the crop in the source frame, in pixels; the
             largest is cut to the frame's short side.
+        frame_side: Largest short side of decoded frames, in pixels; larger ones are shrunk.
         gap: Largest distance of the two frames of a pair, in frames.
         chunk: Frames decoded together; `reuse` pairs are drawn from them.
         reuse: Steps in a row that draw from the same chunk.
@@ -120,6 +123,7 @@ class TrainingConfig:
     batch: int = 8
     crop: int = 128
     crop_source: tuple[int, int] = (96, 288)
+    frame_side: int = 480
     gap: int = 6
     chunk: int = 16
     reuse: int = 8
@@ -185,25 +189,15 @@ def compact() -> Preset:
     )
 
 
-def paper() -> Preset:
-    """As published: dot products, temperature 1, no top-k, hard labels fed back."""
-    tracking = TrackingConfig(
-        similarity="dot", temperature=1.0, radius=14, topk=None, feedback="hard", gaussians=2
-    )
-    training = TrainingConfig(
-        similarity="dot", temperature=1.0, inter_weight=0.5, compact_weight=1.0
-    )
-    return Preset(name="paper", tracking=tracking, training=training)
-
-
 def mast() -> Preset:
-    """`paper` without position, inter-video reconstruction and compactness."""
-    whole = paper()
+    """Reconstruction alone, as published: dot products, whole window, hard labels fed back."""
     return Preset(
         name="mast",
         model=ModelConfig(position="none"),
-        tracking=dataclasses.replace(whole.tracking, gaussians=0),
-        training=dataclasses.replace(whole.training, inter_weight=0.0, compact_weight=0.0),
+        tracking=TrackingConfig(
+            similarity="dot", temperature=1.0, radius=14, topk=None, feedback="hard"
+        ),
+        training=TrainingConfig(similarity="dot", temperature=1.0),
     )
 
 
@@ -218,8 +212,7 @@ def base() -> Preset:
 
 
 PRESETS: Mapping[str, Callable[[], Preset]] = {
-    make.__name__: make
-    for make in (small, base, baseline, position, inter, compact, paper, mast)
+    make.__name__: make for make in (small, base, baseline, position, inter, compact, mast)
 }
 
 

@@ -28,12 +28,14 @@ class Result:
 
     Attributes:
         index: Frame number in the video.
-        time: Seconds from the video's start.
+        time: Presentation time in seconds, as the video has it.
         rgb: (H, W, 3) uint8, the frame itself.
         ids: Object ids, in the order of the channels of `scores` after the background.
-        scores: (1 + objects, h, w) float32 shares of background and objects, summing to one.
+        scores: (1 + objects, h, w) float32 shares of background and objects, summing to one but
+            for cells that were annotated as void.
         grid: How cells lie in the frame.
         points: Keypoints: name to (x, y, confidence), x and y in pixels of the frame.
+        threshold: Confidence below which a keypoint counts as invisible.
         annotation: What was given for this frame, if anything; its labels hold exactly.
     """
 
@@ -44,7 +46,18 @@ class Result:
     scores: Tensor
     grid: Grid
     points: Mapping[str, tuple[float, float, float]]
+    threshold: float = 0.0
     annotation: Annotation | None = None
+
+    def visible(self, name: str) -> bool:
+        """Whether a keypoint is thought to be seen in this frame.
+
+        Raises:
+            InputError: No keypoint has that name.
+        """
+        if name not in self.points:
+            raise InputError(f"no point {name!r}; there are {', '.join(self.points) or 'none'}")
+        return self.points[name][2] >= self.threshold
 
     @property
     def labels(self) -> NDArray[np.uint8]:
@@ -73,12 +86,23 @@ class Result:
         if object_id not in self.ids:
             raise InputError(f"no object {object_id}; there are {', '.join(map(str, self.ids))}")
         channel = 1 + self.ids.index(object_id)
-        share = self.grid.to_pixels(self.scores[channel : channel + 1])[0].cpu().numpy()
-        if self.annotation is not None and self.annotation.labels is not None:
-            spoken = np.isin(self.annotation.labels, self.annotation.ids)
+        scores, spoken = self._tracked
+        share = self.grid.to_pixels(scores[channel : channel + 1])[0].cpu().numpy()
+        if spoken is not None and self.annotation is not None:
             share = np.where(spoken, self.annotation.labels == object_id, share)
         clipped: NDArray[np.float32] = np.clip(share, 0, 1).astype(np.float32)
         return clipped
+
+    @cached_property
+    def _tracked(self) -> tuple[Tensor, NDArray[np.bool_] | None]:
+        """Shares where the annotation is silent, and the pixels (H, W) where it is not.
+
+        Annotated objects are drawn from the annotation alone, to the pixel.
+        """
+        if self.annotation is None or self.annotation.labels is None:
+            return self.scores, None
+        channels = [1 + self.ids.index(i) for i in self.annotation.ids]
+        return without(self.scores, channels), np.isin(self.annotation.labels, self.annotation.ids)
 
     @cached_property
     def _maps(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -86,18 +110,15 @@ class Result:
         labels = torch.empty(grid.height, grid.width, dtype=torch.uint8)
         confidence = torch.empty(grid.height, grid.width)
         ids = torch.tensor((0, *self.ids), dtype=torch.uint8)
-        scores = self.scores
-        if self.annotation is not None and self.annotation.labels is not None:
-            # Its objects are drawn from the annotation itself, to the pixel.
-            scores = without(scores, [1 + self.ids.index(i) for i in self.annotation.ids])
+        scores, spoken = self._tracked
         for top in range(0, grid.height, _BAND):
             rows = slice(top, top + _BAND)
             best, channel = grid.to_pixels(scores, rows).max(dim=0)
             labels[rows] = ids[channel.cpu()]
             confidence[rows] = best.clamp(0, 1).cpu()
         found, sure = labels.numpy(), confidence.numpy()
-        if self.annotation is not None and self.annotation.labels is not None:
-            spoken = np.isin(self.annotation.labels, self.annotation.ids)
+        if spoken is not None and self.annotation is not None:
+            assert self.annotation.labels is not None
             found[spoken] = self.annotation.labels[spoken]
             sure[spoken] = 1.0
         return found, sure

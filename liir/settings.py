@@ -10,11 +10,22 @@ from typing import Any
 
 from liir import presets
 from liir.errors import InputError
+from liir.inputs import naming
 
 LEAST_SIZE = 32
 """Pixels on the short side below which there are too few cells to tell anything."""
 
-_MAY_BE_ZERO = {"first", "size", "point_threshold", "seed", "warmup", "weight_decay"}
+_MAY_BE_ZERO = {
+    "gaussians",
+    "inter_weight",
+    "compact_weight",
+    "first",
+    "size",
+    "point_threshold",
+    "seed",
+    "warmup",
+    "weight_decay",
+}
 
 
 def parse_settings(texts: Sequence[str], *parts: str) -> dict[str, dict[str, Any]]:
@@ -38,7 +49,7 @@ def parse_settings(texts: Sequence[str], *parts: str) -> dict[str, dict[str, Any
         part, _, name = before.rpartition(".")
         near = difflib.get_close_matches(name, [*chain(*fields.values())], n=1) or [name]
         part = part or next((each for each in parts if near[0] in fields[each]), parts[0])
-        try:
+        with naming(f"setting {text!r}"):
             if not sign or part not in parts:
                 raise InputError(f"write FIELD=VALUE, such as {next(iter(fields[parts[0]]))}=...")
             default = fields[part].get(name)
@@ -48,8 +59,6 @@ def parse_settings(texts: Sequence[str], *parts: str) -> dict[str, dict[str, Any
             empty: dict[str, Any] = {"name": "", "model": {}, "tracking": {}, "training": {}}
             presets.from_dict(empty | {part: {name: value}})
             _check_range(name, value)
-        except InputError as error:
-            raise InputError(f"setting {text!r}: {error}") from None
         changes[part][name] = value
     return changes
 

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from liir.annotations import VOID, Annotation, as_annotation, check_frames
+from liir.compactness import condensed
 from liir.encoder import Model
 from liir.errors import InputError
+from liir.frames import DEFAULT_RATE
 from liir.grid import Grid
 from liir.keypoints import draw_blob, read_points
 from liir.matching import match, normalise, reconstruct
@@ -43,6 +45,8 @@ class Tracker:
     def __init__(self, model: Model, config: TrackingConfig | None = None) -> None:
         self.model = model
         self.config = config or model.preset.tracking
+        if self.config.gaussians and self.config.topk is None:
+            raise InputError("gaussians stand in for the best keys alone: set topk, too")
         self.memory = Memory(self.config)
         self.ids: tuple[int, ...] = ()
         self.names: tuple[str, ...] = ()
@@ -67,12 +71,16 @@ class Tracker:
             InputError: The image is not RGB bytes or changes size, or the annotation does not
                 fit it.
         """
-        frame = image if isinstance(image, Frame) else Frame(self.count, float(self.count), image)
+        if isinstance(image, Frame):
+            frame = image
+        else:  # copied: a camera may hand out one buffer again and again, or a view of it
+            frame = Frame(self.count, self.count / DEFAULT_RATE, np.array(image))
         grid = self._fit(frame)
-        given = None
+        given, corrects = None, False
         if annotation is not None:
             size = (grid.height, grid.width)
             given = as_annotation(annotation, frame=frame.index, size=size)
+            corrects = not {*given.ids, *given.points}.isdisjoint((*self.ids, *self.names))
             self._add_labels(given)
         objects = 1 + len(self.ids)
         scores = torch.zeros(objects + len(self.names), *grid.cells, device=grid.device)
@@ -84,14 +92,22 @@ class Tracker:
                 scores = self._propagate(keys)
             if given is not None:
                 scores = self._overrule(scores, given, grid)
-            self._remember(keys, scores, given is not None)
+            self._remember(keys, scores, given is not None, corrects)
         self.count += 1
         places = read_points(scores[objects:], self.config.point_sigma, grid)
         points = dict(zip(self.names, places, strict=True))
         if given is not None:
             points |= {name: (x, y, 1.0) for name, (x, y) in given.points.items()}
         return Result(
-            frame.index, frame.time, frame.rgb, self.ids, scores[:objects], grid, points, given
+            index=frame.index,
+            time=frame.time,
+            rgb=frame.rgb,
+            ids=self.ids,
+            scores=scores[:objects],
+            grid=grid,
+            points=points,
+            threshold=self.config.point_threshold,
+            annotation=given,
         )
 
     def state(self) -> dict[str, Any]:
@@ -141,10 +157,11 @@ class Tracker:
         config = self.config
         references = self.memory.references(self.count)
         keys = torch.stack([r.keys for r in references])
-        cells = query.shape[1:]
+        cells = (query.shape[1], query.shape[2])
+        tally: Callable[[Tensor], Tensor]
         if config.topk is None:
 
-            def tally(values: Tensor) -> Tensor:
+            def rebuild(values: Tensor) -> Tensor:
                 planes = values.T.unflatten(1, (len(references), *cells)).transpose(0, 1)
                 rebuilt, _ = reconstruct(
                     query[None],
@@ -154,14 +171,20 @@ class Tracker:
                     temperature=config.temperature,
                 )
                 return rebuilt[0].flatten(1).T
+
+            tally = rebuild
         else:
-            tally = match(
+            matches = match(
                 query,
                 keys,
                 radius=config.radius,
                 topk=config.topk,
                 temperature=config.temperature,
-            ).tally
+            )
+            tally = matches.tally
+            if config.gaussians:
+                peaks, threshold = config.gaussians, config.compact_threshold
+                tally = condensed(matches, len(references), cells, peaks, threshold)
         return vote(tally, references, 1 + len(self.ids)).T.reshape(-1, *cells)
 
     def _overrule(self, tracked: Tensor, annotation: Annotation, grid: Grid) -> Tensor:
@@ -185,7 +208,7 @@ class Tracker:
             scores[objects + self.names.index(name)] = blob
         return scores
 
-    def _remember(self, keys: Tensor, scores: Tensor, annotated: bool) -> None:
+    def _remember(self, keys: Tensor, scores: Tensor, annotated: bool, corrects: bool) -> None:
         """Stores the frame as a reference."""
         values = scores.flatten(1).T.contiguous()
         if self.config.feedback == "hard" and not annotated:
@@ -193,7 +216,7 @@ class Tracker:
             best = values[:, :objects].argmax(1, keepdim=True)
             values[:, :objects] = torch.zeros_like(values[:, :objects]).scatter(1, best, 1.0)
         known = torch.ones(len(scores), dtype=torch.bool, device=scores.device)
-        self.memory.add(Reference(self.count, keys, values, known, annotated))
+        self.memory.add(Reference(self.count, keys, values, known, annotated), corrects)
 
 
 def track(
@@ -244,7 +267,7 @@ def track(
     first = min(given, default=start)
     if first == start or tracker.count:
         for frame in video.frames(start, stop):
-            yield tracker.step(frame, given.pop(frame.index, None))
+            yield tracker.step(frame, _given(given, frame, video))
     else:
         with Spool() as spool:
             back = Tracker(model, config)
@@ -255,9 +278,22 @@ def track(
                     backwards(frame.index)
             for frame in video.frames(start, stop):
                 if frame.index >= first:
-                    yield tracker.step(frame, given.pop(frame.index, None))
+                    yield tracker.step(frame, _given(given, frame, video))
                 elif (result := spool.pop(frame)) is not None:
                     yield result
-    if given:
-        missing = ", ".join(map(str, given))
-        raise InputError(f"{video.name}: annotated frame {missing} was not found in the video")
+    _given(given, None, video)
+
+
+def _given(given: dict[int, Annotation], frame: Frame | None, video: Video) -> Annotation | None:
+    """Takes the annotation of a frame out, if there is one.
+
+    Raises:
+        InputError: An annotated frame before this one (None: the end) has not come.
+    """
+    missing = min(given, default=None)
+    if missing is not None and (frame is None or missing < frame.index):
+        raise InputError(
+            f"{video.name}: annotated frame {missing} is not there or cannot be decoded; "
+            "annotate another"
+        )
+    return None if frame is None else given.pop(frame.index, None)

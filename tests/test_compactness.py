@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from liir.compactness import SPREAD, blur, condense, fit, penalty
+from liir.compactness import SPREAD, blur, condensed, fit, penalty
+from liir.matching import Matches
 
 SIDE = 12
 INSIDE = torch.ones(1, SIDE * SIDE, dtype=torch.bool)
@@ -70,13 +71,35 @@ def test_reading_the_blurred_map_is_tallying_the_gaussian():
         torch.testing.assert_close(blurred[0, :, y, x], expected, atol=1e-5, rtol=1e-4)
 
 
-def test_condensing_moves_confident_rows_and_keeps_all_mass():
-    cells = torch.tensor([[3, 4, 20, 21], [5, 6, 22, 23]])
-    weights = torch.tensor([[0.5, 0.2, 0.2, 0.1], [0.08, 0.07, 0.45, 0.4]])
-    owner = cells // 16
-    plain, centres, shares = condense(cells, weights, owner, 2, 1, 0.1)
-    torch.testing.assert_close(plain.sum(1) + shares.sum(1), torch.ones(2))
-    assert plain[0].tolist() == [0.0, 0.0, 0.0, 0.0]
-    torch.testing.assert_close(plain[1], torch.tensor([0.08, 0.07, 0.0, 0.0]))
-    assert centres.tolist() == [[3, 20], [5, 22]]
-    torch.testing.assert_close(shares, torch.tensor([[0.7, 0.3], [0.0, 0.85]]))
+def matches(cells, weights):
+    values = torch.tensor(weights).log()
+    return Matches(values, torch.tensor(cells), torch.zeros(len(cells)))
+
+
+def test_confident_rows_are_read_blurred_at_their_centres():
+    """Two references of 4x4 cells, M = 1: confident rows give all they have to one centre."""
+    found = matches(
+        [[3, 4, 20, 21], [5, 6, 22, 23]], [[0.5, 0.2, 0.2, 0.1], [0.08, 0.07, 0.45, 0.4]]
+    )
+    values = torch.rand(32, 3)
+    soft = blur(values.T.view(3, 2, 4, 4).transpose(0, 1)).permute(0, 2, 3, 1).reshape(32, 3)
+    expected = torch.stack(
+        (
+            0.7 * soft[3] + 0.3 * soft[20],
+            0.08 * values[5] + 0.07 * values[6] + 0.85 * soft[22],
+        )
+    )
+    torch.testing.assert_close(condensed(found, 2, (4, 4), 1, 0.1)(values), expected)
+
+
+def test_without_confident_rows_nothing_changes():
+    found = matches([[3, 4, 20, 21]], [[0.3, 0.3, 0.2, 0.2]])
+    values = torch.rand(32, 2)
+    torch.testing.assert_close(condensed(found, 2, (4, 4), 2, 0.5)(values), found.tally(values))
+
+
+def test_shares_still_sum_to_one():
+    cells = [[0, 1, 15, 16, 31]] * 3
+    weights = torch.rand(3, 5).softmax(1).tolist()
+    ones = condensed(matches(cells, weights), 2, (4, 4), 2, 0.1)(torch.ones(32, 1))
+    torch.testing.assert_close(ones, torch.ones(3, 1))

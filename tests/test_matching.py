@@ -70,6 +70,24 @@ def test_matches_equal_dense_topk(height, width, radius, references, labels, top
         assert len(set(row[keep].tolist())) == int(keep.sum())
 
 
+@pytest.mark.parametrize(("height", "width", "radius", "references", "labels"), SHAPES)
+def test_tallied_labels_equal_dense_ones(height, width, radius, references, labels):
+    query, keys = features(references, height, width)
+    values = torch.rand(references * height * width, labels)
+    scores = dense(query, keys, radius)
+    best, cells = scores.topk(min(5, scores.shape[1]), dim=1)
+    weights = torch.zeros_like(scores).scatter(1, cells, best.softmax(1))
+    found = match(query, keys, radius=radius, topk=5, temperature=TEMPERATURE).tally(values)
+    assert torch.allclose(found.double(), weights @ values.double(), atol=1e-5)
+
+
+def test_a_radius_far_beyond_the_map_costs_no_more():
+    query, keys = features(2, 6, 9)
+    near = match(query, keys, radius=8, topk=3, temperature=TEMPERATURE)
+    far = match(query, keys, radius=10**6, topk=3, temperature=TEMPERATURE)
+    assert torch.equal(near.values, far.values)
+
+
 def test_full_log_sum_exp():
     query, keys = features(3, 11, 9)
     found = match(query, keys, radius=3, topk=4, temperature=TEMPERATURE, full=True)
@@ -96,6 +114,8 @@ def test_chunking_changes_nothing(monkeypatch, scores_at_once):
     monkeypatch.setattr(matching, "_CHUNK_SCORES", scores_at_once)
     found = match(query, keys, radius=5, topk=6, temperature=TEMPERATURE)
     assert torch.allclose(found.values, expected.values, atol=1e-5)
+    assert torch.allclose(found.lse, expected.lse, atol=1e-5)
+    assert torch.equal(found.cells, expected.cells)
 
 
 def test_window_over_the_whole_map_is_global_attention():

@@ -16,9 +16,9 @@ def reference(step, annotated=False, labels=2, cells=16):
     return Reference(step, keys, torch.full((cells, labels), float(step)), known, annotated)
 
 
-def fill(memory, steps, annotated=(0,)):
+def fill(memory, steps, annotated=(0,), corrects=False):
     for step in steps:
-        memory.add(reference(step, step in annotated))
+        memory.add(reference(step, step in annotated), corrects and step in annotated)
 
 
 def steps(memory, step):
@@ -49,14 +49,27 @@ def test_without_long_term_references():
 
 def test_first_references_count_from_the_latest_annotation():
     memory = Memory(TrackingConfig())
-    fill(memory, range(31), annotated=(0, 10))
+    fill(memory, range(31), annotated=(0, 10), corrects=True)
     assert steps(memory, 31) == [0, 10, 15, 26, 28, 30]
 
 
 def test_an_annotation_clears_what_it_corrects():
     memory = Memory(TrackingConfig())
-    fill(memory, range(11), annotated=(0, 10))
+    fill(memory, range(11), annotated=(0, 10), corrects=True)
     assert steps(memory, 11) == [0, 10]
+
+
+def test_an_annotation_of_something_new_clears_nothing():
+    memory = Memory(TrackingConfig())
+    fill(memory, range(11), annotated=(0, 10))
+    assert steps(memory, 11) == [0, 6, 8, 10]
+
+
+def test_many_annotations_do_not_add_up():
+    memory = Memory(TrackingConfig(annotated=3))
+    fill(memory, range(200), annotated=range(0, 200, 10), corrects=True)
+    assert steps(memory, 200) == [0, 170, 180, 190, 195, 197, 199]
+    assert len(memory) < 12
 
 
 def test_memory_stays_flat():

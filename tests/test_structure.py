@@ -12,9 +12,11 @@ MAX_LINES = 400
 
 # A module may import only from modules above it. Names may stand here before their file exists.
 ORDER = """
-errors presets settings frames pictures video_file video_writer video rle annotations export jobs
+errors inputs presets settings frames pictures video_file video_writer video
+rle coco annotations export jobs
 colour grid position encoder matching compactness memory votes keypoints result spool tracking
-learning.clips learning.negatives learning.reconstruction learning.objective learning.checkpoint learning.trainer
+learning.clips learning.negatives learning.reconstruction learning.objective
+learning.checkpoint learning.trainer
 evaluation.metrics evaluation.layouts evaluation.benchmarks evaluation.ablation
 figures folder labelling page.* cli
 """.split()

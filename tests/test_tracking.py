@@ -1,5 +1,6 @@
 """The tracker's promises, with a small untrained network: they hold for any features."""
 
+import copy
 import itertools
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from liir.encoder import Encoder, Model, folded
 from liir.errors import InputError
 from liir.presets import ModelConfig, Preset, TrackingConfig
 from liir.tracking import Tracker, track
+from liir.video import Frame, Video
 
 SIZE = (40, 56)
 CONFIG = TrackingConfig(size=0, radius=4, topk=5)
@@ -112,6 +114,40 @@ def test_whole_window_softmax_and_topk_over_all_agree(model):
     assert everything.points["p"] == pytest.approx(softmax.points["p"], abs=1e-3)
 
 
+def test_probability_of_an_annotated_frame_is_the_annotation(model):
+    labels = boxes((1, 3, 5), (2, 21, 30))
+    result = run(model, clip(2), {0: labels})[0]
+    for number in (1, 2):
+        assert np.array_equal(result.probability(number), (labels == number).astype(np.float32))
+
+
+def test_views_are_read_and_buffers_copied(model):
+    """As OpenCV gives them: a channel-reversed view of a buffer that the next frame overwrites."""
+    tracker = Tracker(model, CONFIG)
+    buffer = clip(1)[0].copy()
+    first = tracker.step(buffer[:, :, ::-1], boxes((1, 2, 2)))
+    before = first.rgb.copy()
+    buffer[:] = 0
+    assert np.array_equal(first.rgb, before)
+    tracker.step(buffer[::-1])
+
+
+def test_an_annotated_frame_that_does_not_come_is_an_error_at_once(model):
+    class Damaged(Video):
+        """Frame 2 cannot be decoded."""
+
+        def _read(self, start, stop):
+            for index, rgb in enumerate(clip(5)):
+                if index >= start and index != 2:
+                    yield Frame(index, index / 25, rgb)
+
+    video = Damaged("damaged", SIZE, 25.0)
+    results = track(model, video, {0: boxes((1, 2, 2)), 2: boxes((1, 3, 3))}, config=CONFIG)
+    assert [next(results).index, next(results).index] == [0, 1]
+    with pytest.raises(InputError, match="frame 2"):
+        next(results)
+
+
 def test_many_objects(model):
     labels = np.arange(254, dtype=np.uint8).reshape(2, 127) + 1
     labels = np.kron(labels, np.ones((20, 2), dtype=np.uint8))
@@ -153,9 +189,27 @@ class TestLaterAnnotations:
         assert results[2].objects[1] == 0.0
 
     def test_an_object_that_comes_back_keeps_its_id(self, model):
-        video = np.concatenate([clip(3), np.zeros((3, *SIZE, 3), np.uint8), clip(3)])
-        results = run(model, video, {0: boxes((42, 10, 10)), 6: boxes((42, 10, 10))})
-        assert (results[-1].labels == 42).any()
+        """It is said to be gone at frame 3 and is found again by the first frame's help."""
+        still = np.repeat(clip(1), 4, axis=0)
+        video = np.concatenate([still, np.zeros((6, *SIZE, 3), np.uint8), still])
+        mask = boxes((42, 10, 10))
+        gone = Annotation(np.zeros(SIZE, dtype=np.uint8), ids=(42,))
+        results = run(model, video, {0: mask, 4: gone})
+        assert not any((r.labels == 42).any() for r in results[4:9])
+        back = results[-1].labels == 42
+        assert (back & (mask == 42)).sum() > 60
+
+    def test_points_given_later_leave_objects_alone(self, model):
+        still = np.repeat(clip(1), 10, axis=0)
+        mask = boxes((1, 8, 8))
+        plain = run(model, still, {0: mask})
+        with_points = run(model, still, {0: mask, 5: Annotation(points={"p": (40.0, 20.0)})})
+        for one, other in zip(plain[:6], with_points[:6], strict=True):
+            assert np.array_equal(one.labels, other.labels)
+        assert (plain[-1].labels == with_points[-1].labels).mean() > 0.98
+        assert with_points[-1].visible("p")
+        with pytest.raises(InputError, match="no point 'q'"):
+            with_points[-1].visible("q")
 
 
 class TestBackwards:
@@ -229,9 +283,9 @@ def test_memory_is_flat(model):
     ("annotations", "options", "message"),
     [
         ({}, {}, "nothing is annotated"),
-        ({9: boxes((1, 2, 2))}, {}, "9"),
+        ({9: boxes((1, 2, 2))}, {}, "frame 9"),
         ({0: boxes((1, 2, 2), size=(40, 60))}, {}, "60x40.*56x40|40.*60"),
-        ({0: boxes((1, 2, 2))}, {"start": 2}, "0"),
+        ({0: boxes((1, 2, 2))}, {"start": 2}, "frame 0"),
     ],
 )
 def test_bad_input(model, annotations, options, message):
@@ -250,8 +304,8 @@ def test_bad_images(model, image):
 
 
 def test_devices_agree(model, device):
-    moved = Model(model.encoder.to(device), model.preset, device, torch.float32, "tiny")
+    copied = copy.deepcopy(model.encoder).to(device)
+    moved = Model(copied, model.preset, device, torch.float32, "tiny")
     result = run(moved, clip(3), {0: boxes((1, 2, 2))})[-1]
-    model.encoder.to("cpu")
     expected = run(model, clip(3), {0: boxes((1, 2, 2))})[-1]
     assert (result.labels == expected.labels).mean() > 0.99

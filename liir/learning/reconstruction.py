@@ -150,6 +150,4 @@ def inter_video_loss(
     )
     # exp(own) / (exp(own) + exp(others)): the own video's share of all mass.
     share = torch.sigmoid(own - negatives(features[:, -1]))
-    return colour_loss(
-        rebuilt * share[:, None], hidden[:, -1], config.colour_scale, REGION_STRIDE
-    )
+    return colour_loss(rebuilt * share[:, None], hidden[:, -1], config.colour_scale, REGION_STRIDE)

@@ -23,7 +23,7 @@ from liir.encoder import pick_device, pick_dtype, write_weights
 from liir.errors import InputError
 from liir.learning import checkpoint as checkpoints
 from liir.learning.checkpoint import Checkpoint
-from liir.learning.clips import Batch, Pairs, find_videos, index_shots
+from liir.learning.clips import Batch, Pairs, Runs, digest, find_videos, index_shots
 from liir.learning.objective import Objective
 from liir.presets import Preset, TrainingConfig, to_dict
 
@@ -63,6 +63,7 @@ def train(
     device: str = "auto",
     workers: int | None = None,
     progress: Callable[[Progress], None] | None = None,
+    indexing: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Trains an encoder on unlabelled video; Ctrl-C and SIGTERM leave a checkpoint.
 
@@ -80,6 +81,8 @@ def train(
         workers: Processes that decode, 0 to decode in this one; default one, or a quarter of
             the cores. The batches are the same.
         progress: Called after every step.
+        indexing: Called, before the first step, with the number of videos looked through and of
+            all videos.
 
     Returns:
         The weights file.
@@ -106,8 +109,20 @@ def train(
         (out / "config.json").write_text(json.dumps(to_dict(preset), indent=2) + "\n")
     except OSError as error:
         raise InputError(f"{out}: no run can be kept there ({error.strerror})") from error
-    pairs = Pairs(index_shots(videos, out / "clips.json"), preset.training)
-    run = _Run(preset, out, target, steps, minutes, state)
+    shots = index_shots(videos, out / "clips.json", indexing)
+    if preset.training.inter_weight > 0 and len({shot.video for shot in shots}) < 2:
+        raise InputError(
+            "inter-video reconstruction needs two videos or more, and all of these hold the same: "
+            "add footage, or do without it (--set inter_weight=0)"
+        )
+    pairs = Pairs(shots, preset.training)
+    data = digest(shots)
+    if state is not None and state.data != data:
+        raise InputError(
+            f"{out}: the run began with other videos; give all of those and no more, or start "
+            "another run"
+        )
+    run = _Run(preset, out, target, steps, minutes, data, state)
     if workers is None:
         workers = max(1, (os.cpu_count() or 1) // 4)
     try:
@@ -133,16 +148,19 @@ class _Run:
         device: torch.device,
         steps: int | None,
         minutes: float | None,
+        data: str,
         state: Checkpoint | None,
     ) -> None:
         config = preset.training
         torch.manual_seed(config.seed)
-        self.preset, self.out, self.device = preset, out, device
+        self.preset, self.out, self.device, self.data = preset, out, device, data
         self.objective = Objective(preset, pick_dtype("auto", device)).to(device)
         # For its convolutions; what is not four-dimensional stays as it is.
         self.objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
-            self.objective.encoder.parameters(), config.learning_rate, weight_decay=config.weight_decay
+            self.objective.encoder.parameters(),
+            config.learning_rate,
+            weight_decay=config.weight_decay,
         )
         self.step, self.steps, self.minutes, self.seconds = 0, steps, minutes, 0.0
         if state is not None:
@@ -155,8 +173,10 @@ class _Run:
                 ) from error
             torch.set_rng_state(state.rng)
             self.step, self.seconds = state.step, state.seconds
-            self.steps = steps or (None if minutes else state.steps)
+            same = minutes in (None, state.minutes)
+            self.steps = steps or (state.steps if same else None)
             self.minutes = minutes or state.minutes
+            self._set_length()
 
     def loop(
         self,
@@ -171,8 +191,14 @@ class _Run:
         recent: list[dict[str, float]] = []
         with closing(_batches(pairs, workers, self.step)) as batches:
             while (self.steps is None or self.step < self.steps) and not stopped.is_set():
+                try:
+                    batch = next(batches)
+                except RuntimeError:
+                    if stopped.is_set():  # the SIGTERM of a job scheduler ends processes, too
+                        break
+                    raise
                 rate = learning_rate(self.step, self.steps, self.preset.training)
-                losses = self._step(next(batches), rate)
+                losses = self._step(batch, rate)
                 self.seconds = before + time.monotonic() - start
                 self._set_length()
                 recent.append(losses)
@@ -265,6 +291,7 @@ class _Run:
             steps=self.steps,
             minutes=self.minutes,
             seconds=self.seconds,
+            data=self.data,
             objective=self.objective.state_dict(),
             optimizer=self.optimizer.state_dict(),
             rng=torch.get_rng_state(),
@@ -276,22 +303,24 @@ class _Run:
 
 def _batches(pairs: Pairs, workers: int, start: int) -> Generator[Batch, None, None]:
     """The batches from step `start` on, without end, decoded ahead in `workers` processes."""
+    run, done = divmod(start, pairs.config.reuse)
     loader = DataLoader(
-        pairs,
+        Runs(pairs),
         batch_size=None,
-        sampler=range(start, 1 << 40),
+        sampler=range(run, 1 << 40),
         num_workers=workers,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=2 if workers else None,
         # A fork would copy the locks of threads (decoders, progress bars) that it does not copy.
         multiprocessing_context="spawn" if workers else None,
-        worker_init_fn=_ignore_signals,
         # Otherwise the loader draws from the global generator, once more on each resume.
         generator=torch.Generator(),
     )
     try:
-        with _ignored_signals():
-            batches = iter(loader)
-        yield from batches
+        with _ignored_interrupt():
+            runs = iter(loader)
+        for batches in runs:
+            yield from batches[done:]
+            done = 0
     except InputError as error:  # that of a process comes with its traceback
         raise InputError(str(error).strip().split("InputError: ")[-1]) from None
 
@@ -333,23 +362,17 @@ def _stop_on_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _ignore_signals(_: int) -> None:
-    """Deaf again: torch gives the processes that decode a handler of SIGTERM of its own."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-
-
 @contextmanager
-def _ignored_signals() -> Iterator[None]:
-    """Processes started here inherit deafness to Ctrl-C and SIGTERM: the parent ends them."""
+def _ignored_interrupt() -> Iterator[None]:
+    """Processes started here are deaf to Ctrl-C from their first moment on.
+
+    Not to SIGTERM, with which torch and multiprocessing end those that outlive their use.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    old = {
-        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    old = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGINT, old)

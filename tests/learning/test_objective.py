@@ -75,9 +75,7 @@ def test_mass_that_leaks_is_punished():
     hidden = torch.full((1, 2, 1, 32, 32), 0.5)
 
     def loss(level):
-        return inter_video_loss(
-            features, hidden, lambda q: torch.full((1, 4, 4), level), TRAINING
-        )
+        return inter_video_loss(features, hidden, lambda q: torch.full((1, 4, 4), level), TRAINING)
 
     none, some, much = loss(-torch.inf), loss(10.0), loss(20.0)
     assert none < 1e-6

@@ -8,8 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from itertools import pairwise
+from collections.abc import Callable, Iterator
+from itertools import islice, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,9 +23,9 @@ from torch import Tensor
 from liir.encoder import read_weights
 from liir.errors import InputError
 from liir.learning import checkpoint as checkpoints
-from liir.learning import trainer
+from liir.learning import objective, trainer
 from liir.learning.checkpoint import Checkpoint, restore
-from liir.learning.clips import Pairs, Shot
+from liir.learning.clips import Batch, Pairs, Shot
 from liir.learning.trainer import Progress, learning_rate, train
 from liir.presets import ModelConfig, Preset, TrainingConfig
 from liir.video import VideoWriter
@@ -114,7 +114,7 @@ def test_what_a_run_leaves(whole: Path) -> None:
     encoder, preset = read_weights(whole / "weights.safetensors")
     assert preset == TINY
     for name, value in encoder.state_dict().items():
-        torch.testing.assert_close(value, state.encoder[name], rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(value, state.objective[f"encoder.{name}"], rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 1), (signal.SIGINT, 0)])
@@ -212,10 +212,15 @@ def test_minutes_become_steps_once(
 # --- what can go wrong
 
 
-def poisoned(function: Callable[..., Tensor], at: int, poison: Callable[[Tensor], Tensor]) -> Any:
+def poisoned(function: Callable[..., Any], at: int, poison: Callable[[Any], Any]) -> Any:
     """The function, whose result is poisoned at one call."""
     calls = iter(range(1000))
-    return lambda *args: poison(function(*args)) if next(calls) == at else function(*args)
+
+    def call(*args: Any, **options: Any) -> Any:
+        result = function(*args, **options)
+        return poison(result) if next(calls) == at else result
+
+    return call
 
 
 def test_numbers_that_are_none_stop_the_run(
@@ -224,13 +229,17 @@ def test_numbers_that_are_none_stop_the_run(
     train([clip], TINY, tmp_path / "good", steps=6, workers=0, progress=kill_at(3))
     good = restore(tmp_path / "good")
     poisons = {
-        "loss": ("intra_video_loss", lambda loss: loss * math.nan),
-        "input": ("rgb_to_lab", lambda lab: lab * math.inf),  # goes through the batch norms
-        "gradient": ("intra_video_loss", lambda loss: loss + (loss * 0).sqrt()),
+        "loss": (objective, "intra_video_losses", lambda all: {"intra": all["intra"] * math.nan}),
+        "input": (trainer, "rgb_to_lab", lambda lab: lab * math.inf),  # through the batch norms
+        "gradient": (
+            objective,
+            "intra_video_losses",
+            lambda all: {"intra": all["intra"] + (all["intra"] * 0).sqrt()},
+        ),
     }
-    for kind, (name, poison) in poisons.items():
+    for kind, (module, name, poison) in poisons.items():
         with monkeypatch.context() as patch:
-            patch.setattr(trainer, name, poisoned(getattr(trainer, name), 3, poison))
+            patch.setattr(module, name, poisoned(getattr(module, name), 3, poison))
             with pytest.raises(InputError, match=r"at step 3 .*texture\.mp4 frames \d+, \d+; "):
                 train([clip], TINY, tmp_path / kind, steps=6, workers=0)
         assert differences(good, restore(tmp_path / kind)) == []
@@ -316,9 +325,9 @@ def test_death_of_a_process_is_told(clip: Path, tmp_path: Path) -> None:
     def progress(at: Progress) -> None:
         child = multiprocessing.active_children()[0]
         status = Path(f"/proc/{child.pid}/status")
-        if status.exists():  # Linux: Ctrl-C and SIGTERM are for the parent alone to hear
+        if status.exists():  # Linux: Ctrl-C is for the parent alone to hear
             ignored = int(status.read_text().split("SigIgn:")[1].split()[0], 16)
-            deaf.append(all(ignored >> (n - 1) & 1 for n in (signal.SIGINT, signal.SIGTERM)))
+            deaf.append(bool(ignored >> (signal.SIGINT - 1) & 1))
         child.kill()
 
     deaf: list[bool] = []
@@ -327,11 +336,26 @@ def test_death_of_a_process_is_told(clip: Path, tmp_path: Path) -> None:
     assert all(deaf)
 
 
+def test_job_schedulers_end_the_processes_first(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = trainer._batches
+
+    def two(pairs: Pairs, workers: int, start: int) -> Iterator[Batch]:
+        yield from islice(batches(pairs, 0, start), 2)
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
+
+    monkeypatch.setattr(trainer, "_batches", two)
+    train([clip], TINY, tmp_path, steps=6)
+    assert restore(tmp_path).step == 2
+
+
 def test_processes_are_deaf_from_the_start() -> None:
     code = "import signal as s; print(*(s.getsignal(n).name for n in (s.SIGINT, s.SIGTERM)))"
-    with trainer._ignored_signals():
+    with trainer._ignored_interrupt():
         child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert child.communicate()[0] == "SIG_IGN SIG_IGN\n"
+    assert child.communicate()[0] == "SIG_IGN SIG_DFL\n"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
