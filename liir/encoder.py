@@ -81,18 +81,31 @@ class Encoder(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def trunk(self, lab: Tensor, window: Tensor | None = None) -> Tensor:
-        """What both heads read.
+    def early(self, lab: Tensor) -> Tensor:
+        """What does not know its place yet: the stem.
 
         Args:
             lab: (B, 3, H, W), H and W multiples of 8.
+
+        Returns:
+            (B, C, H / 2, W / 2).
+        """
+        return F.relu(self.stem_bn(self.stem(lab)), inplace=True)
+
+    def trunk(
+        self, early: Tensor, window: Tensor | None = None, shift: Tensor | None = None
+    ) -> Tensor:
+        """What both heads read.
+
+        Args:
+            early: What `early` returned (B, C, H / 2, W / 2), with or without a position code.
             window: See `Position.forward`.
+            shift: See `Position.forward`.
 
         Returns:
             (B, C, H / 4, W / 4).
         """
-        x = F.relu(self.stem_bn(self.stem(lab)), inplace=True)
-        features: Tensor = self.stages(self.position(x, window))
+        features: Tensor = self.stages(self.position(early, window, shift))
         return features
 
     def forward(self, lab: Tensor, window: Tensor | None = None) -> Tensor:
@@ -107,7 +120,7 @@ class Encoder(nn.Module):
         """
         height, width = lab.shape[-2:]
         lab = F.pad(lab, (0, -width % PAD_TO, 0, -height % PAD_TO), mode="replicate")
-        features: Tensor = self.pixel_head(self.trunk(lab, window))
+        features: Tensor = self.pixel_head(self.trunk(self.early(lab), window))
         return features[..., : -(-height // STRIDE), : -(-width // STRIDE)]
 
 
@@ -240,7 +253,8 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """
     if name == "auto":
         if device.type == "cuda":
-            return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+            return torch.bfloat16 if native else torch.float32
         fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
         return torch.bfloat16 if fast else torch.float32
     kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -252,7 +266,9 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 def write_weights(
     path: Path, state: Mapping[str, Tensor], preset: Preset, notes: Mapping[str, str] | None = None
 ) -> None:
-    """Writes weights in float16 with their configuration in the header; atomic.
+    """Writes weights with their configuration in the header; atomic.
+
+    In float16, but for tensors with values beyond its range.
 
     Args:
         path: The file to write.
@@ -264,12 +280,7 @@ def write_weights(
         InputError: The disk is full, or the folder is not there or not to be written to; a file
             of that name stays as it was.
     """
-    tensors = {
-        key: (value.detach().half() if value.is_floating_point() else value.detach())
-        .cpu()
-        .contiguous()
-        for key, value in state.items()
-    }
+    tensors = {key: _stored(value.detach().cpu()) for key, value in state.items()}
     header = {**(notes or {}), "liir": json.dumps(to_dict(preset), sort_keys=True)}
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -281,6 +292,14 @@ def write_weights(
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def _stored(value: Tensor) -> Tensor:
+    """A tensor as it is written: half precision, if that can hold it."""
+    if value.is_floating_point():
+        half = value.half()
+        value = half if bool((half.isfinite() | ~value.isfinite()).all()) else value.float()
+    return value.contiguous()
 
 
 def read_weights(path: Path) -> tuple[Encoder, Preset]:
@@ -303,7 +322,11 @@ def read_weights(path: Path) -> tuple[Encoder, Preset]:
         preset = from_dict(json.loads(header["liir"]))
     except ValueError as error:
         raise InputError(f"{path}: its configuration does not fit this liir: {error}") from error
-    encoder = Encoder(preset.model)
+    try:
+        with torch.device("meta"):  # absurd sizes must not be allocated to be refused
+            encoder = Encoder(preset.model)
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: its configuration describes no network: {error}") from error
     expected = {key: value.shape for key, value in encoder.state_dict().items()}
     found = {key: value.shape for key, value in state.items()}
     if expected != found:
@@ -312,6 +335,10 @@ def read_weights(path: Path) -> tuple[Encoder, Preset]:
             f"{path}: of another architecture: {odd} is {_shape(found.get(odd))}, "
             f"its configuration asks for {_shape(expected.get(odd))}"
         )
+    odd = next((k for k, v in state.items() if not v.isfinite().all()), None)
+    if odd is not None:
+        raise InputError(f"{path}: {odd} holds values that are no numbers; train it again")
+    encoder = Encoder(preset.model)
     encoder.load_state_dict(
         {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     )

@@ -11,7 +11,7 @@ t side of a tile, p = t + 2r side of a patch, n tiles taken together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -112,7 +112,13 @@ def match(
 
 
 def reconstruct(
-    query: Tensor, keys: Tensor, values: Tensor, *, radius: int, temperature: float
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    *,
+    radius: int,
+    temperature: float,
+    watch: Callable[[Tensor, Tensor], None] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Rebuilds the query frame's values from its references: softmax over the whole window.
 
@@ -125,6 +131,8 @@ def reconstruct(
         values: (B, R, K, h, w) colours or labels.
         radius: Of the square window, in cells.
         temperature: Divides similarities.
+        watch: Shown the affinity piece by piece: (N, p p) shares of some queries in one reference
+            each, and (N, p p) bool, which of those keys lie in the frame.
 
     Returns:
         (B, K, h, w) rebuilt values, and (B, h, w) log-sum-exp of each query's window, both in
@@ -138,6 +146,8 @@ def reconstruct(
         scores = strip.scores.to(values.dtype)
         weights = scores.softmax(dim=-1)
         total = torch.logsumexp(scores, dim=-1, keepdim=True)
+        if watch is not None:
+            watch(*strip.rows(weights))
         block = torch.cat((weights @ strip.patches(padded, radius), total), dim=-1)
         if strip.columns.start == 0:
             rebuilt.append([])
@@ -154,11 +164,22 @@ class _Strip:
         row: Number of the row of tiles.
         columns: Numbers of the tiles in that row.
         scores: (B, n, t t, R p p) similarities, minus infinity outside the window or the frame.
+        inside: (n, p p) bool, which keys of each tile's patch lie in the frame.
+        real: (n, t t) bool, which queries lie in the frame.
     """
 
     row: int
     columns: range
     scores: Tensor
+    inside: Tensor
+    real: Tensor
+
+    def rows(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights (B, n, t t, R p p) as (N, p p), a row per real query and reference; `inside`."""
+        rows = weights.unflatten(-1, (-1, self.inside.shape[1]))  # (B, n, t t, R, p p)
+        inside = self.inside[None, :, None, None].expand(rows.shape)
+        real = self.real[None, :, :, None].expand(rows.shape[:-1])
+        return rows[real], inside[real]
 
     def patches(self, padded: Tensor, radius: int) -> Tensor:
         """(B, n, R p p, K): the values (`_padded`) of the keys in the order of `scores`."""
@@ -207,7 +228,7 @@ def _strips(query: Tensor, keys: Tensor, radius: int) -> Iterator[_Strip]:
             beyond = (beyond_y[:, :, None] | ~_inside(tiles, 0, width)[:, None]).flatten(1)
             bias = bias.masked_fill_(beyond[:, :, None], 0.0)
             scores.unflatten(3, (references, side**2)).add_(bias[:, :, None])
-            yield _Strip(row, columns, scores)
+            yield _Strip(row, columns, scores, inside.flatten(1), ~beyond)
 
 
 def _window(radius: int, like: Tensor) -> Tensor:

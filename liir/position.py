@@ -31,13 +31,16 @@ class Position(nn.Module):
         elif kind == "sinusoid":
             self.register_buffer("map", sinusoid(channels, grid, grid)[None], persistent=False)
 
-    def forward(self, features: Tensor, window: Tensor | None = None) -> Tensor:
+    def forward(
+        self, features: Tensor, window: Tensor | None = None, shift: Tensor | None = None
+    ) -> Tensor:
         """Adds the map, resized to the features.
 
         Args:
             features: (B, C, H, W).
             window: (B, 4) top, left, height, width of each sample as fractions of the full
                 picture; None stretches the whole map over every sample.
+            shift: (B, 2) rows and columns, int64, by which each sample's map is rolled round.
 
         Returns:
             (B, C, H, W).
@@ -51,6 +54,8 @@ class Position(nn.Module):
             code = F.interpolate(code, (height, width), mode="bicubic", align_corners=False)
         else:
             code = _crop(code, window.float(), height, width)
+        if shift is not None:
+            code = _roll(code, shift)
         return features + code.to(features.dtype)
 
 
@@ -78,6 +83,17 @@ def sinusoid(channels: int, height: int, width: int) -> Tensor:
             axis(width)[:, None, :].expand(-1, height, -1),
         )
     )
+
+
+def _roll(code: Tensor, shift: Tensor) -> Tensor:
+    """Rolls the map (1 or B, C, H, W) round by each sample's own shift (B, 2)."""
+    height, width = code.shape[-2:]
+    down, right = shift[:, 0, None], shift[:, 1, None]
+    rows = (torch.arange(height, device=code.device) - down) % height  # (B, H)
+    columns = (torch.arange(width, device=code.device) - right) % width  # (B, W)
+    code = code.expand(len(shift), -1, -1, -1)
+    code = code.gather(2, rows[:, None, :, None].expand(*code.shape[:3], width))
+    return code.gather(3, columns[:, None, None].expand(-1, *code.shape[1:3], -1))
 
 
 def _crop(code: Tensor, window: Tensor, height: int, width: int) -> Tensor:

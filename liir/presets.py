@@ -17,6 +17,7 @@ from typing import Any, Literal
 from liir.errors import InputError
 
 Similarity = Literal["cosine", "dot"]
+Shifting = Literal["none", "roll", "aligned", "drop"]
 PositionCode = Literal["none", "sinusoid", "learnable"]
 
 
@@ -61,12 +62,14 @@ class TrackingConfig:
             the video's own size.
         point_sigma: Standard deviation of a keypoint's blob, in feature cells.
         point_threshold: Confidence below which a keypoint is reported invisible.
+        gaussians: Gaussians in place of a query's confident matches in one reference; 0: none.
+        compact_threshold: Matches in one reference are confident if the largest share is above.
     """
 
     similarity: Similarity = "cosine"
     temperature: float = 0.05
     radius: int = 12
-    topk: int | None = 10
+    topk: int | None = 5
     feedback: Literal["soft", "hard"] = "soft"
     annotated: int = 4
     first: tuple[int, ...] = (0, 5)
@@ -75,6 +78,8 @@ class TrackingConfig:
     size: int = 480
     point_sigma: float = 1.0
     point_threshold: float = 0.25
+    gaussians: int = 0
+    compact_threshold: float = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +92,7 @@ class TrainingConfig:
         crop: Side of the square crops the network sees, in pixels; a multiple of 8.
         crop_source: Smallest and largest side of the crop in the source frame, in pixels; the
             largest is cut to the frame's short side.
+        frame_side: Largest short side of decoded frames, in pixels; larger ones are shrunk.
         gap: Largest distance of the two frames of a pair, in frames.
         chunk: Frames decoded together; `reuse` pairs are drawn from them.
         reuse: Steps in a row that draw from the same chunk.
@@ -98,12 +104,26 @@ class TrainingConfig:
         warmup: Steps over which the learning rate rises linearly from zero.
         weight_decay: Decoupled weight decay.
         clip_norm: Largest gradient norm.
+        second_stage: Share of the run after which the terms below join; 1 leaves them out.
+        inter_weight: Factor on inter-video reconstruction; 0 leaves it out.
+        inter_radius: Half the side of its window, in cells at stride 8.
+        bank_frames: Frames of other videos kept as negatives.
+        bank_points: Points kept of each; 0 keeps the whole region map ("aligned" shifting does).
+        bank_sampling: Where points are taken: "uniform", or more often on "edges".
+        momentum: Of the copy of the region head that encodes negatives.
+        shifting: How position is kept from giving other videos away: "none"; "roll" rolls every
+            frame's map by an offset of its own (a second pass through the stages); "aligned" takes
+            negatives from the query's own window of other videos; "drop" leaves position out.
+        compact_weight: Factor on the compactness of confident rows; 0 leaves it out.
+        gaussians: Gaussians that a row is fitted with.
+        compact_threshold: A row is confident if its largest share is above.
     """
 
     seed: int = 0
     batch: int = 8
     crop: int = 128
     crop_source: tuple[int, int] = (96, 288)
+    frame_side: int = 480
     gap: int = 6
     chunk: int = 16
     reuse: int = 8
@@ -115,6 +135,17 @@ class TrainingConfig:
     warmup: int = 50
     weight_decay: float = 0.0
     clip_norm: float = 5.0
+    second_stage: float = 0.5
+    inter_weight: float = 0.0
+    inter_radius: int = 3
+    bank_frames: int = 1440
+    bank_points: int = 4
+    bank_sampling: Literal["uniform", "edges"] = "uniform"
+    momentum: float = 0.999
+    shifting: Shifting = "roll"
+    compact_weight: float = 0.0
+    gaussians: int = 2
+    compact_threshold: float = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +165,42 @@ class Preset:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
 
+def baseline() -> Preset:
+    """Intra-video reconstruction alone: the first rung of the ladder."""
+    return Preset(name="baseline", model=ModelConfig(position="none"))
+
+
+def position() -> Preset:
+    """`baseline` with a learnable position code."""
+    return Preset(name="position")
+
+
+def inter() -> Preset:
+    """`position` with inter-video reconstruction in the second half of the run."""
+    return Preset(name="inter", training=TrainingConfig(inter_weight=0.5))
+
+
+def compact() -> Preset:
+    """`inter` with spatial compactness, in training and in tracking: the whole method."""
+    return Preset(
+        name="compact",
+        tracking=TrackingConfig(gaussians=2),
+        training=TrainingConfig(inter_weight=0.5, compact_weight=1.0),
+    )
+
+
+def mast() -> Preset:
+    """Reconstruction alone, as published: dot products, whole window, hard labels fed back."""
+    return Preset(
+        name="mast",
+        model=ModelConfig(position="none"),
+        tracking=TrackingConfig(
+            similarity="dot", temperature=1.0, radius=14, topk=None, feedback="hard"
+        ),
+        training=TrainingConfig(similarity="dot", temperature=1.0),
+    )
+
+
 def small() -> Preset:
     """Half the width: the default on a laptop."""
     return Preset(name="small", model=ModelConfig(width=0.5))
@@ -144,7 +211,9 @@ def base() -> Preset:
     return Preset(name="base")
 
 
-PRESETS: Mapping[str, Callable[[], Preset]] = {"small": small, "base": base}
+PRESETS: Mapping[str, Callable[[], Preset]] = {
+    make.__name__: make for make in (small, base, baseline, position, inter, compact, mast)
+}
 
 
 def preset(name: str) -> Preset:

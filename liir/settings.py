@@ -15,7 +15,17 @@ from liir.inputs import naming
 LEAST_SIZE = 32
 """Pixels on the short side below which there are too few cells to tell anything."""
 
-_MAY_BE_ZERO = {"first", "size", "point_threshold", "seed", "warmup", "weight_decay"}
+_MAY_BE_ZERO = {
+    "gaussians",
+    "inter_weight",
+    "compact_weight",
+    "first",
+    "size",
+    "point_threshold",
+    "seed",
+    "warmup",
+    "weight_decay",
+}
 
 
 def parse_settings(texts: Sequence[str], *parts: str) -> dict[str, dict[str, Any]]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from liir.annotations import VOID, Annotation, as_annotation, check_frames
+from liir.compactness import condensed
 from liir.encoder import Model
 from liir.errors import InputError
 from liir.frames import DEFAULT_RATE
@@ -44,6 +45,8 @@ class Tracker:
     def __init__(self, model: Model, config: TrackingConfig | None = None) -> None:
         self.model = model
         self.config = config or model.preset.tracking
+        if self.config.gaussians and self.config.topk is None:
+            raise InputError("gaussians stand in for the best keys alone: set topk, too")
         self.memory = Memory(self.config)
         self.ids: tuple[int, ...] = ()
         self.names: tuple[str, ...] = ()
@@ -68,8 +71,10 @@ class Tracker:
             InputError: The image is not RGB bytes or changes size, or the annotation does not
                 fit it.
         """
-        # A camera may hand out the same buffer each time, or a view that torch cannot read.
-        frame = image if isinstance(image, Frame) else Frame(self.count, self.count / DEFAULT_RATE, np.array(image))
+        if isinstance(image, Frame):
+            frame = image
+        else:  # copied: a camera may hand out one buffer again and again, or a view of it
+            frame = Frame(self.count, self.count / DEFAULT_RATE, np.array(image))
         grid = self._fit(frame)
         given, corrects = None, False
         if annotation is not None:
@@ -152,10 +157,11 @@ class Tracker:
         config = self.config
         references = self.memory.references(self.count)
         keys = torch.stack([r.keys for r in references])
-        cells = query.shape[1:]
+        cells = (query.shape[1], query.shape[2])
+        tally: Callable[[Tensor], Tensor]
         if config.topk is None:
 
-            def tally(values: Tensor) -> Tensor:
+            def rebuild(values: Tensor) -> Tensor:
                 planes = values.T.unflatten(1, (len(references), *cells)).transpose(0, 1)
                 rebuilt, _ = reconstruct(
                     query[None],
@@ -165,14 +171,20 @@ class Tracker:
                     temperature=config.temperature,
                 )
                 return rebuilt[0].flatten(1).T
+
+            tally = rebuild
         else:
-            tally = match(
+            matches = match(
                 query,
                 keys,
                 radius=config.radius,
                 topk=config.topk,
                 temperature=config.temperature,
-            ).tally
+            )
+            tally = matches.tally
+            if config.gaussians:
+                peaks, threshold = config.gaussians, config.compact_threshold
+                tally = condensed(matches, len(references), cells, peaks, threshold)
         return vote(tally, references, 1 + len(self.ids)).T.reshape(-1, *cells)
 
     def _overrule(self, tracked: Tensor, annotation: Annotation, grid: Grid) -> Tensor:
@@ -272,9 +284,7 @@ def track(
     _given(given, None, video)
 
 
-def _given(
-    given: dict[int, Annotation], frame: Frame | None, video: Video
-) -> Annotation | None:
+def _given(given: dict[int, Annotation], frame: Frame | None, video: Video) -> Annotation | None:
     """Takes the annotation of a frame out, if there is one.
 
     Raises:

@@ -78,7 +78,7 @@ def test_stages() -> None:
     for stage in encoder.stages:
         stage.register_forward_hook(lambda _, __, out: shapes.append(tuple(out.shape[1:])))
     with torch.no_grad():
-        features = encoder.trunk(torch.zeros(1, 3, 32, 48))
+        features = encoder.trunk(encoder.early(torch.zeros(1, 3, 32, 48)))
         region = encoder.region_head(features)
     assert shapes == [(64, 16, 24), (128, 8, 12), (256, 8, 12), (256, 8, 12)]
     assert region.shape == (1, 128, 4, 6)

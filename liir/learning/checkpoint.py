@@ -30,7 +30,8 @@ class Checkpoint:
         steps: Steps in all; None while a run given in minutes is still being timed.
         minutes: The budget of such a run.
         seconds: Time spent training so far, over all runs.
-        encoder: The encoder's state.
+        data: `clips.digest` of the shots it is trained on.
+        objective: The state of the encoder, the bank and the momentum copy.
         optimizer: The optimizer's state.
         rng: Torch's random state on the CPU.
     """
@@ -40,7 +41,8 @@ class Checkpoint:
     steps: int | None
     minutes: float | None
     seconds: float
-    encoder: dict[str, Any]
+    data: str
+    objective: dict[str, Any]
     optimizer: dict[str, Any]
     rng: torch.Tensor
 

@@ -6,12 +6,13 @@ step, and any number of worker processes gives the same batches.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -32,17 +33,26 @@ _THUMBNAIL = (32, 24)
 _CUT_LEVEL = 20.0
 _CUT_RATIO = 4.0
 _CUT_REACH = 6
+_END_BYTES = 1 << 16
 
 Rgb = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Shot:
-    """Frames start..stop-1 of one video, without a cut between them."""
+    """Frames start..stop-1 of one video, without a cut between them.
+
+    Attributes:
+        path: The video.
+        start: First frame.
+        stop: Frame after the last.
+        video: What identifies the video by its content, wherever it lies (`identity`).
+    """
 
     path: str
     start: int
     stop: int
+    video: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -53,12 +63,14 @@ class Batch:
         rgb: (B, 2, 3, H, W) uint8; the second frame of a pair is the target.
         window: (B, 4) float32 top, left, height, width of the crop as fractions of its frame.
         dropped: (B,) int64, the colour channel (1: a, 2: b) to hide and rebuild.
+        videos: (B,) int64 identity of each pair's video, the same for the same content.
         names: Where each pair comes from, for messages.
     """
 
     rgb: Tensor
     window: Tensor
     dropped: Tensor
+    videos: Tensor
     names: list[str]
 
 
@@ -125,14 +137,50 @@ def index_shots(
                 progress(done + 1, len(videos))
     finally:
         _write_cache(cache, known)
-    shots = [Shot(name, *span) for name, spans in found.items() for span in spans]
-    shots = [shot for shot in shots if shot.stop - shot.start >= 2]
+    # By content, not by place: a run can go on where its videos lie elsewhere.
+    shots = sorted(
+        (
+            Shot(name, start, stop, identity(Path(name)))
+            for name, spans in found.items()
+            for start, stop in spans
+            if stop - start >= 2
+        ),
+        key=lambda shot: (shot.video, shot.path, shot.start),
+    )
     if not shots:
         raise InputError(
             f"none of the {len(videos)} videos has two readable frames in a row; "
             "training needs moving pictures"
         )
     return shots
+
+
+def identity(path: Path) -> int:
+    """A number for what a video holds: two copies of a file have the same, anything else not.
+
+    Made from the size and both ends of the file; of a folder, from those of its images' names
+    and its first image.
+
+    Returns:
+        A non-negative integer below 2**63.
+    """
+    digest = hashlib.sha256()
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        digest.update("\n".join(p.name for p in files).encode())
+        path = files[0]
+    with path.open("rb") as file:
+        digest.update(str(path.stat().st_size).encode())
+        digest.update(file.read(_END_BYTES))
+        file.seek(max(0, path.stat().st_size - _END_BYTES))
+        digest.update(file.read(_END_BYTES))
+    return int.from_bytes(digest.digest()[:8], "big") >> 1
+
+
+def digest(shots: Sequence[Shot]) -> str:
+    """What tells one set of shots from another, wherever their files lie."""
+    told = json.dumps([(shot.video, shot.start, shot.stop) for shot in shots])
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def _read_cache(path: Path) -> dict[str, tuple[list[int], list[tuple[int, int]]]]:
@@ -202,7 +250,7 @@ class Pairs(Dataset[Batch]):
     """Batches of frame pairs; item s is the batch of step s.
 
     Every slot of the batch stays on one chunk of frames for `reuse` steps, so that a frame
-    decoded is used several times; the slots change chunks in turn.
+    decoded is used several times. Frames larger than `frame_side` are shrunk to it at once.
 
     Args:
         shots: Where pairs may come from; each video is equally likely.
@@ -219,7 +267,7 @@ class Pairs(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         """The batch of that step."""
-        crops, windows, dropped, names = [], [], [], []
+        crops, windows, dropped, videos, names = [], [], [], [], []
         for slot in range(self.config.batch):
             shot, frames = self._chunk(step, slot)
             rng = np.random.default_rng((self.config.seed, 1, step, slot))
@@ -227,13 +275,14 @@ class Pairs(Dataset[Batch]):
             crops.append(pair)
             windows.append(window)
             dropped.append(int(rng.integers(1, 3)))
+            videos.append(shot.video)
             names.append(name)
         rgb = torch.from_numpy(np.stack(crops)).permute(0, 1, 4, 2, 3)
-        return Batch(rgb, torch.tensor(windows), torch.tensor(dropped), names)
+        return Batch(rgb, torch.tensor(windows), torch.tensor(dropped), torch.tensor(videos), names)
 
     def _chunk(self, step: int, slot: int) -> tuple[Shot, list[Rgb]]:
         config = self.config
-        number = (step + slot * config.reuse // config.batch) // config.reuse
+        number = step // config.reuse
         if slot not in self._chunks or self._chunks[slot][0] != number:
             rng = np.random.default_rng((config.seed, 0, number, slot))
             self._chunks[slot] = (number, *self._decode(rng))
@@ -248,14 +297,24 @@ class Pairs(Dataset[Batch]):
             length = min(self.config.chunk, shot.stop - shot.start)
             start = int(rng.integers(shot.start, shot.stop - length + 1))
             try:
-                frames = [f.rgb for f in open_video(shot.path).frames(start, start + length)]
+                video = open_video(shot.path)
+                frames = [self._shrunk(f.rgb) for f in video.frames(start, start + length)]
             except InputError as error:
                 _log.warning("skipped: %s", error)
                 continue
             if len(frames) == length:
-                return Shot(shot.path, start, start + length), frames
+                return replace(shot, start=start, stop=start + length), frames
             _log.warning("skipped: %s: frames %d+ are damaged", shot.path, start)
         raise InputError("a hundred clips in a row could not be decoded; check the training data")
+
+    def _shrunk(self, rgb: Rgb) -> Rgb:
+        """The frame, or a smaller one of the same shape (H, W, 3)."""
+        height, width = rgb.shape[:2]
+        scale = self.config.frame_side / min(height, width)
+        if scale >= 1:
+            return rgb
+        size = (round(width * scale), round(height * scale))
+        return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BOX))
 
     def _pair(
         self, shot: Shot, frames: list[Rgb], rng: np.random.Generator
@@ -289,3 +348,21 @@ class Pairs(Dataset[Batch]):
         window = (top / height, left / width, side / height, side / width)
         name = f"{Path(shot.path).name} frames {shot.start + order[0]}, {shot.start + order[1]}"
         return pair, window, name
+
+
+class Runs(Dataset[list[Batch]]):
+    """The batches of `Pairs`, as many at a time as share their chunks.
+
+    Processes that load whole runs decode each chunk once, however many they are.
+
+    Args:
+        pairs: The batches.
+    """
+
+    def __init__(self, pairs: Pairs) -> None:
+        self.pairs = pairs
+
+    def __getitem__(self, run: int) -> list[Batch]:
+        """The batches of steps run * reuse to before (run + 1) * reuse."""
+        reuse = self.pairs.config.reuse
+        return [self.pairs[step] for step in range(run * reuse, (run + 1) * reuse)]

@@ -5,13 +5,19 @@ Legend: B batch, C channels, H W pixels, h w feature cells.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from liir.compactness import penalty
 from liir.grid import STRIDE
 from liir.matching import normalise, reconstruct
 from liir.presets import TrainingConfig
+
+REGION_STRIDE = 2 * STRIDE
+"""Pixels from cell to cell of the region head."""
 
 
 def drop_channel(lab: Tensor, dropped: Tensor) -> Tensor:
@@ -30,61 +36,118 @@ def drop_channel(lab: Tensor, dropped: Tensor) -> Tensor:
     return lab * kept[:, :, None, None]
 
 
-def enlarge(cells: Tensor, height: int, width: int) -> Tensor:
-    """Bilinear enlargement on the cell grid: cell (j, i) lands exactly on pixel (4 j, 4 i).
+def enlarge(cells: Tensor, height: int, width: int, stride: int = STRIDE) -> Tensor:
+    """Bilinear enlargement on the cell grid: cell (j, i) lands exactly on pixel (s j, s i).
 
     Args:
         cells: (B, K, h, w).
-        height: H; h = ceil(H / 4).
+        height: H; h = ceil(H / s).
         width: W.
+        stride: s, pixels from cell to cell.
 
     Returns:
         (B, K, H, W); pixels beyond the last cell repeat it.
     """
     rows, columns = cells.shape[-2:]
-    size = (STRIDE * (rows - 1) + 1, STRIDE * (columns - 1) + 1)
+    size = (stride * (rows - 1) + 1, stride * (columns - 1) + 1)
     large = F.interpolate(cells, size, mode="bilinear", align_corners=True)
     beyond = (0, max(0, width - size[1]), 0, max(0, height - size[0]))
     return F.pad(large, beyond, mode="replicate")[..., :height, :width]
 
 
-def colour_loss(rebuilt: Tensor, target: Tensor, scale: float) -> Tensor:
+def colour_loss(rebuilt: Tensor, target: Tensor, scale: float, stride: int = STRIDE) -> Tensor:
     """Smooth L1 between rebuilt and true colours at full size.
 
     Args:
-        rebuilt: (B, 1, h, w) at stride 4.
+        rebuilt: (B, 1, h, w).
         target: (B, 1, H, W).
         scale: Factor on both before the loss.
+        stride: Pixels from cell to cell.
 
     Returns:
         Scalar.
     """
-    large = enlarge(rebuilt, *target.shape[-2:])
+    height, width = target.shape[-2:]
+    large = enlarge(rebuilt, height, width, stride)
     return F.smooth_l1_loss(scale * large, scale * target)
 
 
-def intra_video_loss(
-    features: Tensor, lab: Tensor, dropped: Tensor, config: TrainingConfig
-) -> Tensor:
+def hidden_colours(lab: Tensor, dropped: Tensor) -> Tensor:
+    """The channel that the network did not see: (B, T, 3, H, W) and (B,) to (B, T, 1, H, W)."""
+    samples = torch.arange(len(lab), device=lab.device)
+    return lab[samples, :, dropped][:, :, None]
+
+
+def intra_video_losses(
+    features: Tensor, hidden: Tensor, config: TrainingConfig, *, compact: bool = False
+) -> dict[str, Tensor]:
     """Intra-video reconstruction (LIIR, section 3.1): the last frame rebuilt from the others.
 
     Args:
-        features: (B, T, C, h, w) pixel features; the last of the T frames is the target.
-        lab: (B, T, 3, H, W) full colours.
-        dropped: (B,) which channel the network did not see, and which is rebuilt.
-        config: Radius, temperature, similarity, colour scale.
+        features: (B, T, C, h, w) pixel features at stride 4; the last of the T frames is the
+            target.
+        hidden: (B, T, 1, H, W) the colours that the network did not see.
+        config: Radius, temperature, similarity, colour scale; compactness.
+        compact: Whether to measure compactness too (section 3.3).
 
     Returns:
-        Scalar, float32.
+        Scalars, float32: "intra" and, if asked for, "compact".
     """
-    samples = torch.arange(len(lab), device=lab.device)
-    hidden = lab[samples, :, dropped][:, :, None]  # (B, T, 1, H, W)
     features = normalise(features.float(), config.similarity)
+    penalties: list[tuple[Tensor, int]] = []
+
+    def watch(weights: Tensor, inside: Tensor) -> None:
+        penalties.append(
+            penalty(
+                weights,
+                inside,
+                gaussians=config.gaussians,
+                threshold=config.compact_threshold,
+                scale=config.colour_scale,
+            )
+        )
+
     rebuilt, _ = reconstruct(
         features[:, -1],
         features[:, :-1],
         hidden[:, :-1, :, ::STRIDE, ::STRIDE],
         radius=config.radius,
         temperature=config.temperature,
+        watch=watch if compact else None,
     )
-    return colour_loss(rebuilt, hidden[:, -1], config.colour_scale)
+    losses = {"intra": colour_loss(rebuilt, hidden[:, -1], config.colour_scale)}
+    if compact:
+        confident = max(1, sum(count for _, count in penalties))
+        losses["compact"] = torch.stack([total for total, _ in penalties]).sum() / confident
+    return losses
+
+
+def inter_video_loss(
+    features: Tensor, hidden: Tensor, negatives: Callable[[Tensor], Tensor], config: TrainingConfig
+) -> Tensor:
+    """Inter-video reconstruction (LIIR, section 3.2): other videos compete, the own one rebuilds.
+
+    The softmax runs over the own video's window and over pixels of other videos; colours come
+    from the own video alone, so that mass which leaks to others shrinks them and is punished.
+
+    Args:
+        features: (B, T, C, h, w) region features at stride 8, normalised; the last of the T frames
+            is the target.
+        hidden: (B, T, 1, H, W) the colours that the network did not see.
+        negatives: Of the target's features (B, C, h, w), the log-sum-exp (B, h, w) over other
+            videos' pixels.
+        config: Radius, temperature, colour scale.
+
+    Returns:
+        Scalar, float32.
+    """
+    rebuilt, own = reconstruct(
+        features[:, -1],
+        features[:, :-1],
+        hidden[:, :-1, :, ::REGION_STRIDE, ::REGION_STRIDE],
+        radius=config.inter_radius,
+        temperature=config.temperature,
+    )
+    # exp(own) / (exp(own) + exp(others)): the own video's share of all mass.
+    share = torch.sigmoid(own - negatives(features[:, -1]))
+    return colour_loss(rebuilt * share[:, None], hidden[:, -1], config.colour_scale, REGION_STRIDE)

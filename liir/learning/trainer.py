@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from liir.colour import rgb_to_lab
-from liir.encoder import Encoder, pick_device, pick_dtype, write_weights
+from liir.encoder import pick_device, pick_dtype, write_weights
 from liir.errors import InputError
 from liir.learning import checkpoint as checkpoints
 from liir.learning.checkpoint import Checkpoint
-from liir.learning.clips import Batch, Pairs, find_videos, index_shots
-from liir.learning.reconstruction import drop_channel, intra_video_loss
+from liir.learning.clips import Batch, Pairs, Runs, digest, find_videos, index_shots
+from liir.learning.objective import Objective
 from liir.presets import Preset, TrainingConfig, to_dict
 
 _log = logging.getLogger(__name__)
@@ -63,6 +63,7 @@ def train(
     device: str = "auto",
     workers: int | None = None,
     progress: Callable[[Progress], None] | None = None,
+    indexing: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Trains an encoder on unlabelled video; Ctrl-C and SIGTERM leave a checkpoint.
 
@@ -80,6 +81,8 @@ def train(
         workers: Processes that decode, 0 to decode in this one; default one, or a quarter of
             the cores. The batches are the same.
         progress: Called after every step.
+        indexing: Called, before the first step, with the number of videos looked through and of
+            all videos.
 
     Returns:
         The weights file.
@@ -106,8 +109,20 @@ def train(
         (out / "config.json").write_text(json.dumps(to_dict(preset), indent=2) + "\n")
     except OSError as error:
         raise InputError(f"{out}: no run can be kept there ({error.strerror})") from error
-    pairs = Pairs(index_shots(videos, out / "clips.json"), preset.training)
-    run = _Run(preset, out, target, steps, minutes, state)
+    shots = index_shots(videos, out / "clips.json", indexing)
+    if preset.training.inter_weight > 0 and len({shot.video for shot in shots}) < 2:
+        raise InputError(
+            "inter-video reconstruction needs two videos or more, and all of these hold the same: "
+            "add footage, or do without it (--set inter_weight=0)"
+        )
+    pairs = Pairs(shots, preset.training)
+    data = digest(shots)
+    if state is not None and state.data != data:
+        raise InputError(
+            f"{out}: the run began with other videos; give all of those and no more, or start "
+            "another run"
+        )
+    run = _Run(preset, out, target, steps, minutes, data, state)
     if workers is None:
         workers = max(1, (os.cpu_count() or 1) // 4)
     try:
@@ -133,21 +148,24 @@ class _Run:
         device: torch.device,
         steps: int | None,
         minutes: float | None,
+        data: str,
         state: Checkpoint | None,
     ) -> None:
         config = preset.training
         torch.manual_seed(config.seed)
-        self.preset, self.out, self.device = preset, out, device
-        self.dtype = pick_dtype("auto", device)
-        encoder: nn.Module = Encoder(preset.model).to(device)
-        self.encoder = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.preset, self.out, self.device, self.data = preset, out, device, data
+        self.objective = Objective(preset, pick_dtype("auto", device)).to(device)
+        # For its convolutions; what is not four-dimensional stays as it is.
+        self.objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
-            self.encoder.parameters(), config.learning_rate, weight_decay=config.weight_decay
+            self.objective.encoder.parameters(),
+            config.learning_rate,
+            weight_decay=config.weight_decay,
         )
         self.step, self.steps, self.minutes, self.seconds = 0, steps, minutes, 0.0
         if state is not None:
             try:
-                self.encoder.load_state_dict(state.encoder)
+                self.objective.load_state_dict(state.objective)
                 self.optimizer.load_state_dict(state.optimizer)
             except (RuntimeError, ValueError, LookupError) as error:
                 raise InputError(
@@ -155,8 +173,10 @@ class _Run:
                 ) from error
             torch.set_rng_state(state.rng)
             self.step, self.seconds = state.step, state.seconds
-            self.steps = steps or (None if minutes else state.steps)
+            same = minutes in (None, state.minutes)
+            self.steps = steps or (state.steps if same else None)
             self.minutes = minutes or state.minutes
+            self._set_length()
 
     def loop(
         self,
@@ -168,7 +188,7 @@ class _Run:
         """Steps until the run is full or `stopped`; saves every few minutes and at the end."""
         saved = start = time.monotonic()
         before = self.seconds
-        total, count = 0.0, 0
+        recent: list[dict[str, float]] = []
         with closing(_batches(pairs, workers, self.step)) as batches:
             while (self.steps is None or self.step < self.steps) and not stopped.is_set():
                 try:
@@ -178,72 +198,75 @@ class _Run:
                         break
                     raise
                 rate = learning_rate(self.step, self.steps, self.preset.training)
-                loss = self._step(batch, rate)
+                losses = self._step(batch, rate)
                 self.seconds = before + time.monotonic() - start
                 self._set_length()
-                total, count = total + loss, count + 1
+                recent.append(losses)
                 if self.step % _LOG_STEPS == 0:
-                    entry = {
-                        "step": self.step,
-                        "loss": round(total / count, 5),
-                        "learning_rate": rate,
-                        "seconds": round(self.seconds, 1),
-                    }
-                    self._log(entry)
-                    total, count = 0.0, 0
+                    self._log(recent, rate)
+                    recent.clear()
                 if progress:
-                    progress(Progress(self.step, self.steps, loss, rate))
+                    progress(Progress(self.step, self.steps, sum(losses.values()), rate))
                 if time.monotonic() - saved > _SAVE_SECONDS:
                     self._try_to_save()
                     saved = time.monotonic()
         self.save()
 
-    def _step(self, batch: Batch, rate: float) -> float:
-        """One step of gradient descent; returns the loss."""
-        statistics = [buffer.clone() for buffer in self.encoder.buffers()]
-        loss = self._loss(batch)
+    def _step(self, batch: Batch, rate: float) -> dict[str, float]:
+        """One step of gradient descent; returns the losses by name."""
+        parameters = list(self.objective.encoder.parameters())
+        statistics = [buffer.clone() for buffer in self.objective.encoder.buffers()]
+        losses = self._losses(batch)
+        loss = torch.stack(list(losses.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        value = float(loss.detach())
-        norm = float(
-            nn.utils.clip_grad_norm_(self.encoder.parameters(), self.preset.training.clip_norm)
-        )
-        if not (math.isfinite(value) and math.isfinite(norm)):
+        values = {name: float(value.detach()) for name, value in losses.items()}
+        norm = float(nn.utils.clip_grad_norm_(parameters, self.preset.training.clip_norm))
+        if not all(map(math.isfinite, (norm, *values.values()))):
             # The bad batch has been through the batch norms already: what is saved has not.
-            for buffer, old in zip(self.encoder.buffers(), statistics, strict=True):
+            for buffer, old in zip(self.objective.encoder.buffers(), statistics, strict=True):
                 buffer.copy_(old)
             self._try_to_save()
+            told = ", ".join(f"{name} {value}" for name, value in values.items())
             raise InputError(
-                f"{self.out}: at step {self.step} the loss is {value} and its gradient {norm} "
+                f"{self.out}: at step {self.step} the loss is {told} and its gradient {norm} "
                 f"(clips: {'; '.join(batch.names)}); the checkpoint is from before that step; "
                 "start anew with a lower learning rate, or without those clips"
             )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
+        self.objective.follow()
         self.step += 1
-        return value
+        return values
 
-    def _loss(self, batch: Batch) -> Tensor:
-        self.encoder.train()
-        lab = rgb_to_lab(batch.rgb.to(self.device))  # (B, T, 3, H, W)
-        count, frames = lab.shape[:2]
-        dropped = batch.dropped.to(self.device)
-        seen = drop_channel(lab.flatten(0, 1), dropped.repeat_interleave(frames))
-        window = None
-        if self.preset.model.position_fit == "crop":
-            window = batch.window.to(self.device).repeat_interleave(frames, dim=0)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            features = self.encoder(seen.contiguous(memory_format=torch.channels_last), window)
-        features = features.unflatten(0, (count, frames))
-        return intra_video_loss(features, lab, dropped, self.preset.training)
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        self.objective.train()
+        crop = self.preset.model.position_fit == "crop"
+        # A run whose length is not known yet is in its first steps.
+        begins = math.inf if self.steps is None else self.preset.training.second_stage * self.steps
+        losses: dict[str, Tensor] = self.objective(
+            rgb_to_lab(batch.rgb.to(self.device)),  # (B, T, 3, H, W)
+            batch.dropped.to(self.device),
+            batch.videos.to(self.device),
+            batch.window.to(self.device) if crop else None,
+            self.step >= begins,
+        )
+        return losses
 
     def _set_length(self) -> None:
         if self.steps is None and self.step >= TIMED_STEPS:
             assert self.minutes is not None
             self.steps = max(TIMED_STEPS, round(60 * self.minutes * self.step / self.seconds))
 
-    def _log(self, entry: dict[str, float]) -> None:
+    def _log(self, recent: Sequence[Mapping[str, float]], rate: float) -> None:
+        """Appends the means of some steps' losses to the log."""
+        entry: dict[str, float] = {"step": self.step}
+        entry["loss"] = round(sum(sum(each.values()) for each in recent) / len(recent), 5)
+        for name in dict.fromkeys(name for each in recent for name in each):
+            values = [each[name] for each in recent if name in each]
+            entry[name] = round(sum(values) / len(values), 5)
+        entry |= {"learning_rate": rate, "seconds": round(self.seconds, 1)}
         try:
             with (self.out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(entry) + "\n")
@@ -268,23 +291,25 @@ class _Run:
             steps=self.steps,
             minutes=self.minutes,
             seconds=self.seconds,
-            encoder=self.encoder.state_dict(),
+            data=self.data,
+            objective=self.objective.state_dict(),
             optimizer=self.optimizer.state_dict(),
             rng=torch.get_rng_state(),
         )
         checkpoints.save(state, self.out)
         notes = {"steps": str(self.step), "seconds": str(round(self.seconds))}
-        write_weights(self.out / WEIGHTS, self.encoder.state_dict(), self.preset, notes)
+        write_weights(self.out / WEIGHTS, self.objective.encoder.state_dict(), self.preset, notes)
 
 
 def _batches(pairs: Pairs, workers: int, start: int) -> Generator[Batch, None, None]:
     """The batches from step `start` on, without end, decoded ahead in `workers` processes."""
+    run, done = divmod(start, pairs.config.reuse)
     loader = DataLoader(
-        pairs,
+        Runs(pairs),
         batch_size=None,
-        sampler=range(start, 1 << 40),
+        sampler=range(run, 1 << 40),
         num_workers=workers,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=2 if workers else None,
         # A fork would copy the locks of threads (decoders, progress bars) that it does not copy.
         multiprocessing_context="spawn" if workers else None,
         # Otherwise the loader draws from the global generator, once more on each resume.
@@ -292,8 +317,10 @@ def _batches(pairs: Pairs, workers: int, start: int) -> Generator[Batch, None, N
     )
     try:
         with _ignored_interrupt():
-            batches = iter(loader)
-        yield from batches
+            runs = iter(loader)
+        for batches in runs:
+            yield from batches[done:]
+            done = 0
     except InputError as error:  # that of a process comes with its traceback
         raise InputError(str(error).strip().split("InputError: ")[-1]) from None
 

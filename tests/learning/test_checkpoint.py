@@ -30,7 +30,8 @@ def checkpoint(step: int = 3) -> Checkpoint:
         steps=None,
         minutes=1.5,
         seconds=2.25,
-        encoder=layer.state_dict(),
+        data="0123",
+        objective=layer.state_dict(),
         optimizer=optimizer.state_dict(),
         rng=torch.get_rng_state(),
     )

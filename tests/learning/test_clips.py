@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,16 @@ from torch.utils.data import DataLoader
 
 from liir.errors import InputError
 from liir.learning import clips
-from liir.learning.clips import Batch, Pairs, Shot, find_shots, find_videos, index_shots
+from liir.learning.clips import (
+    Batch,
+    Pairs,
+    Runs,
+    Shot,
+    find_shots,
+    find_videos,
+    identity,
+    index_shots,
+)
 from liir.presets import TrainingConfig
 from liir.video import VideoWriter
 
@@ -244,17 +254,48 @@ def test_pairs_keep_to_their_shot_and_gap(told: Path) -> None:
     assert dropped == {1, 2}
 
 
-def test_slots_stay_on_a_chunk_and_change_in_turn(told: Path) -> None:
+def test_slots_stay_on_a_chunk(told: Path) -> None:
     pairs = Pairs([Shot(str(told), 0, 24)], CONFIG)
     spans = []
     for step in range(3 * CONFIG.reuse):
         pairs[step]
         spans.append([pairs._chunks[slot][0] for slot in range(CONFIG.batch)])
     changes = np.diff(np.array(spans), axis=0)
-    assert (changes.sum(axis=0) >= 2).all()
-    assert changes.sum(axis=1).max() <= 1  # never all at once: decoding is spread over the steps
+    assert (changes.sum(axis=0) == 2).all()
     for shot, frames in [pairs._chunks[slot][1:] for slot in range(CONFIG.batch)]:
         assert shot.stop - shot.start == len(frames) == CONFIG.chunk
+
+
+def test_runs_are_the_steps_and_decode_each_chunk_once(
+    told: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = Pairs([Shot(str(told), 0, 24)], CONFIG)
+    decoded = []
+    decode = Pairs._decode
+    monkeypatch.setattr(Pairs, "_decode", lambda *a: (decoded.append(1), decode(*a))[1])
+    runs = Runs(Pairs([Shot(str(told), 0, 24)], CONFIG))
+    for run in (5, 2):  # in any order, as processes take them
+        for i, batch in enumerate(runs[run]):
+            assert equal(batch, pairs[run * CONFIG.reuse + i])
+    assert len(decoded) == 4 * CONFIG.batch  # two runs, and the same two step by step
+
+
+def test_large_frames_are_shrunk(tmp_path: Path) -> None:
+    large = stills(tmp_path / "large", [np.full((120, 200, 3), 9, dtype=np.uint8)] * 3)
+    pairs = Pairs([Shot(str(large), 0, 3)], replace(CONFIG, frame_side=60))
+    assert pairs[0].rgb.shape[-2:] == (32, 32)
+    assert all(frame.shape == (60, 100, 3) for frame in pairs._chunks[0][2])
+
+
+def test_identity_is_of_the_content(told: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.bin"
+    copy.write_bytes(b"abc" * 100_000)
+    other = tmp_path / "other.bin"
+    other.write_bytes(b"abc" * 100_000)
+    assert identity(copy) == identity(other)
+    other.write_bytes(b"abc" * 99_999 + b"abd")
+    assert identity(copy) != identity(other)
+    assert 0 <= identity(copy) < 2**63
 
 
 def test_both_frames_share_crop_and_flip(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from torch import Tensor
 from liir.encoder import read_weights
 from liir.errors import InputError
 from liir.learning import checkpoint as checkpoints
-from liir.learning import trainer
+from liir.learning import objective, trainer
 from liir.learning.checkpoint import Checkpoint, restore
 from liir.learning.clips import Batch, Pairs, Shot
 from liir.learning.trainer import Progress, learning_rate, train
@@ -114,7 +114,7 @@ def test_what_a_run_leaves(whole: Path) -> None:
     encoder, preset = read_weights(whole / "weights.safetensors")
     assert preset == TINY
     for name, value in encoder.state_dict().items():
-        torch.testing.assert_close(value, state.encoder[name], rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(value, state.objective[f"encoder.{name}"], rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 1), (signal.SIGINT, 0)])
@@ -212,10 +212,15 @@ def test_minutes_become_steps_once(
 # --- what can go wrong
 
 
-def poisoned(function: Callable[..., Tensor], at: int, poison: Callable[[Tensor], Tensor]) -> Any:
+def poisoned(function: Callable[..., Any], at: int, poison: Callable[[Any], Any]) -> Any:
     """The function, whose result is poisoned at one call."""
     calls = iter(range(1000))
-    return lambda *args: poison(function(*args)) if next(calls) == at else function(*args)
+
+    def call(*args: Any, **options: Any) -> Any:
+        result = function(*args, **options)
+        return poison(result) if next(calls) == at else result
+
+    return call
 
 
 def test_numbers_that_are_none_stop_the_run(
@@ -224,13 +229,17 @@ def test_numbers_that_are_none_stop_the_run(
     train([clip], TINY, tmp_path / "good", steps=6, workers=0, progress=kill_at(3))
     good = restore(tmp_path / "good")
     poisons = {
-        "loss": ("intra_video_loss", lambda loss: loss * math.nan),
-        "input": ("rgb_to_lab", lambda lab: lab * math.inf),  # goes through the batch norms
-        "gradient": ("intra_video_loss", lambda loss: loss + (loss * 0).sqrt()),
+        "loss": (objective, "intra_video_losses", lambda all: {"intra": all["intra"] * math.nan}),
+        "input": (trainer, "rgb_to_lab", lambda lab: lab * math.inf),  # through the batch norms
+        "gradient": (
+            objective,
+            "intra_video_losses",
+            lambda all: {"intra": all["intra"] + (all["intra"] * 0).sqrt()},
+        ),
     }
-    for kind, (name, poison) in poisons.items():
+    for kind, (module, name, poison) in poisons.items():
         with monkeypatch.context() as patch:
-            patch.setattr(trainer, name, poisoned(getattr(trainer, name), 3, poison))
+            patch.setattr(module, name, poisoned(getattr(module, name), 3, poison))
             with pytest.raises(InputError, match=r"at step 3 .*texture\.mp4 frames \d+, \d+; "):
                 train([clip], TINY, tmp_path / kind, steps=6, workers=0)
         assert differences(good, restore(tmp_path / kind)) == []

@@ -1,0 +1,163 @@
+"""What a training step minimises: the encoder's passes over a batch and the losses on them.
+
+Legend: B batch, T frames of a sample, C channels, H W pixels, h w cells at stride 8.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from liir.encoder import Encoder
+from liir.learning.negatives import Bank, negative_lse, window_lse
+from liir.learning.reconstruction import (
+    REGION_STRIDE,
+    drop_channel,
+    hidden_colours,
+    inter_video_loss,
+    intra_video_losses,
+)
+from liir.matching import normalise
+from liir.presets import Preset
+
+
+class Objective(nn.Module):
+    """An encoder in training, with the bank of negatives and the momentum copy it needs.
+
+    Args:
+        preset: Network and losses.
+        dtype: What the encoder computes in; losses are always float32.
+    """
+
+    def __init__(self, preset: Preset, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.preset, self.dtype = preset, dtype
+        self.encoder = Encoder(preset.model)
+        self.slow_head = copy.deepcopy(self.encoder.region_head).requires_grad_(False)
+        self.bank: Bank | None = None
+        self._fresh: tuple[Tensor, Tensor] | None = None
+        config = preset.training
+        if config.inter_weight > 0:
+            side = config.crop // REGION_STRIDE
+            points = side * side if config.shifting == "aligned" else config.bank_points
+            kind = torch.bfloat16 if config.shifting == "aligned" else torch.float32
+            self.bank = Bank(config.bank_frames, points, preset.model.region_channels, kind)
+
+    def forward(
+        self, lab: Tensor, dropped: Tensor, videos: Tensor, window: Tensor | None, second: bool
+    ) -> dict[str, Tensor]:
+        """One pass.
+
+        Args:
+            lab: (B, T, 3, H, W) scaled Lab; the last of the T frames is the target.
+            dropped: (B,) int64, the colour channel (1: a, 2: b) to hide and rebuild.
+            videos: (B,) int64 identity of each sample's video.
+            window: (B, 4) or None, see `Position.forward`.
+            second: Whether the second stage has begun.
+
+        Returns:
+            The losses by name, float32 scalars, each with its weight; their sum is minimised.
+        """
+        config = self.preset.training
+        batch, frames = lab.shape[:2]
+        seen = drop_channel(lab.flatten(0, 1), dropped.repeat_interleave(frames))
+        if window is not None:
+            window = window.repeat_interleave(frames, dim=0)
+        inter = second and self.bank is not None
+        region = None
+        with torch.autocast(lab.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            early = self.encoder.early(seen.contiguous(memory_format=torch.channels_last))
+            trunk = self.encoder.trunk(early, window)
+            pixel = self.encoder.pixel_head(trunk).unflatten(0, (batch, frames))
+            if inter:
+                shifted = self._shifted(early, trunk, window)
+                region = self.encoder.region_head(shifted)
+                slow = self.slow_head(shifted.detach().unflatten(0, (batch, frames))[:, -1])
+        hidden = hidden_colours(lab, dropped)
+        compact = second and config.compact_weight > 0
+        losses = intra_video_losses(pixel, hidden, config, compact=compact)
+        if compact:
+            losses["compact"] = config.compact_weight * losses["compact"]
+        if region is not None and self.bank is not None:
+            if self.bank.full:
+                region = normalise(region.float(), config.similarity)
+                losses["inter"] = config.inter_weight * inter_video_loss(
+                    region.unflatten(0, (batch, frames)),
+                    hidden,
+                    functools.partial(self._others, videos),
+                    config,
+                )
+            with torch.no_grad():
+                slow = normalise(slow.float(), config.similarity)
+                self._fresh = self._points(slow, hidden[:, -1]), videos
+        return losses
+
+    def _shifted(self, early: Tensor, trunk: Tensor, window: Tensor | None) -> Tensor:
+        """What the region head reads, (B T, C, H/4, W/4): position shifted as configured."""
+        shifting = self.preset.training.shifting
+        if shifting in ("none", "aligned") or self.preset.model.position == "none":
+            return trunk
+        if shifting == "drop":
+            placeless: Tensor = self.encoder.stages(early)
+            return placeless
+        height, width = early.shape[-2:]
+        down, right = torch.randint(height, (len(early),)), torch.randint(width, (len(early),))
+        return self.encoder.trunk(early, window, torch.stack((down, right), dim=1).to(early.device))
+
+    def _others(self, videos: Tensor, query: Tensor) -> Tensor:
+        """Log-sum-exp (B, h, w) of queries (B, C, h, w) over pixels of other videos."""
+        assert self.bank is not None
+        config, bank, cells = self.preset.training, self.bank, query.shape[-2:]
+        if config.shifting == "aligned":
+            maps = bank.features.transpose(1, 2).unflatten(2, cells)
+            return window_lse(
+                query,
+                videos,
+                maps,
+                bank.videos,
+                radius=config.inter_radius,
+                temperature=config.temperature,
+            )
+        flat = query.flatten(2).transpose(1, 2).flatten(0, 1)  # (B h w, C)
+        owner = videos.repeat_interleave(cells.numel())
+        return negative_lse(flat, owner, *bank.negatives(), config.temperature).view(-1, *cells)
+
+    def _points(self, features: Tensor, hidden: Tensor) -> Tensor:
+        """Some cells of each map (B, C, h, w) for the bank, (B, P, C)."""
+        config = self.preset.training
+        cells = features.flatten(2).transpose(1, 2)  # (B, h w, C)
+        if config.shifting == "aligned":
+            return cells
+        odds = torch.ones(cells.shape[:2])
+        if config.bank_sampling == "edges":
+            odds = _edges(hidden).flatten(1).float().cpu() + 1e-6
+        place = torch.multinomial(odds, config.bank_points).to(features.device)
+        return cells.gather(1, place[..., None].expand(-1, -1, cells.shape[2]))
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """After each step: the momentum copy moves towards the head, the bank takes new frames.
+
+        Not in the forward pass: the backward pass still reads the bank, and a step that is not
+        taken leaves nothing behind.
+        """
+        rate = 1 - self.preset.training.momentum
+        for slow, fast in zip(
+            self.slow_head.parameters(), self.encoder.region_head.parameters(), strict=True
+        ):
+            slow.lerp_(fast, rate)
+        if self._fresh is not None and self.bank is not None:
+            self.bank.push(*self._fresh)
+            self._fresh = None
+
+
+def _edges(plane: Tensor) -> Tensor:
+    """Mean gradient magnitude of (B, 1, H, W) in each cell at stride 8, (B, h, w)."""
+    down = F.pad(plane.diff(dim=2), (0, 0, 0, 1))
+    right = F.pad(plane.diff(dim=3), (0, 1))
+    strength = (down.square() + right.square()).sqrt()
+    return F.avg_pool2d(strength, REGION_STRIDE, ceil_mode=True)[:, 0]

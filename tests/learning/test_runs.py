@@ -1,0 +1,142 @@
+"""Runs that go on: the whole objective, other videos, minutes given twice."""
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from liir.errors import InputError
+from liir.learning import trainer
+from liir.learning.checkpoint import Checkpoint, restore
+from liir.learning.trainer import Progress, learning_rate, train
+from liir.presets import ModelConfig, Preset, TrainingConfig
+from liir.video import VideoWriter
+
+TINY = Preset(
+    name="tiny",
+    model=ModelConfig(width=0.125, position_grid=8),
+    training=TrainingConfig(
+        batch=2, crop=32, crop_source=(24, 48), gap=2, chunk=6, reuse=2, radius=3, warmup=2
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A texture that moves by a few pixels a frame."""
+    small = np.random.default_rng(0).integers(0, 256, (18, 42, 3), dtype=np.uint8)
+    texture = np.asarray(Image.fromarray(small).resize((168, 72), Image.Resampling.BICUBIC))
+    path = tmp_path_factory.mktemp("clips") / "texture.mp4"
+    with VideoWriter(path) as writer:
+        for i in range(24):
+            writer.write(texture[:, 3 * i : 3 * i + 96])
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six steps in one go."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    train([clip], TINY, out, steps=6, workers=0)
+    return out
+
+
+def kill_at(step: int, number: int = signal.SIGTERM) -> Callable[[Progress], None]:
+    def progress(at: Progress) -> None:
+        if at.step == step:
+            os.kill(os.getpid(), number)
+
+    return progress
+
+
+def differences(a: Any, b: Any, name: str = "") -> list[str]:
+    """Where two states are not the same bit for bit."""
+    if isinstance(a, Tensor):
+        return [] if torch.equal(a, b) else [name]
+    if isinstance(a, Checkpoint):
+        a, b = vars(a) | {"seconds": 0}, vars(b) | {"seconds": 0}
+    if isinstance(a, dict):
+        assert a.keys() == b.keys()
+        return [line for key in a for line in differences(a[key], b[key], f"{name}.{key}")]
+    return [] if a == b else [name]
+
+
+def two_clips(folder: Path, clip: Path) -> list[Path]:
+    """The clip, and another one."""
+    other = folder / "other.mp4"
+    rng = np.random.default_rng(5)
+    with VideoWriter(other) as writer:
+        for _ in range(8):
+            writer.write(rng.integers(0, 256, (48, 64, 3), dtype=np.uint8))
+    return [clip, other]
+
+
+WHOLE = replace(
+    TINY,
+    training=replace(
+        TINY.training, inter_weight=0.5, compact_weight=1.0, compact_threshold=0.05,
+        second_stage=0.3, bank_frames=2, bank_points=2, inter_radius=1,
+    ),
+)  # fmt: skip
+
+
+def test_the_whole_objective_resumes_bit_for_bit(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bank, momentum head and the random shifts of position maps included."""
+    monkeypatch.setattr(trainer, "_LOG_STEPS", 1)
+    clips = two_clips(tmp_path, clip)
+    train(clips, WHOLE, tmp_path / "whole", steps=8, workers=0)
+    train(clips, WHOLE, tmp_path / "half", steps=8, workers=0, progress=kill_at(5))
+    torch.manual_seed(99)
+    train(clips, WHOLE, tmp_path / "half", workers=0, resume=True)
+    assert differences(restore(tmp_path / "whole"), restore(tmp_path / "half")) == []
+    log = [json.loads(line) for line in (tmp_path / "whole/log.jsonl").read_text().splitlines()]
+    assert "compact" not in log[1]
+    assert {"intra", "compact", "inter"} <= set(log[-1])
+
+
+def test_one_video_has_no_others(clip: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.mp4"
+    copy.write_bytes(clip.read_bytes())
+    with pytest.raises(InputError, match="inter_weight=0"):
+        train([clip, copy], WHOLE, tmp_path / "run", steps=2, workers=0)
+
+
+def test_resume_wants_the_same_videos(clip: Path, whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "run")
+    with pytest.raises(InputError, match="other videos"):
+        train(two_clips(tmp_path, clip), TINY, tmp_path / "run", steps=7, workers=0, resume=True)
+    moved = tmp_path / "elsewhere.mp4"
+    moved.write_bytes(clip.read_bytes())
+    train([moved], TINY, tmp_path / "run", steps=7, workers=0, resume=True)
+    assert restore(tmp_path / "run").step == 7
+
+
+def test_minutes_given_again_change_nothing(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "TIMED_STEPS", 2)
+    states: list[Progress] = []
+    options: dict[str, Any] = {"workers": 0, "minutes": 1.0}
+    train([clip], TINY, tmp_path, progress=kill_at(4), **options)
+    length = restore(tmp_path).steps
+    assert length is not None
+
+    def stop(state: Progress) -> None:
+        states.append(state)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    train([clip], TINY, tmp_path, resume=True, progress=stop, **options)
+    assert states[0].steps == length
+    assert states[0].learning_rate == learning_rate(4, length, TINY.training)
