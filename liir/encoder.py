@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from liir.colour import rgb_to_lab
 from liir.errors import InputError
+from liir.files import writing, written
 from liir.grid import STRIDE
 from liir.position import Position
 from liir.presets import ModelConfig, Preset, from_dict, preset, to_dict
@@ -282,16 +281,9 @@ def write_weights(
     """
     tensors = {key: _stored(value.detach().cpu()) for key, value in state.items()}
     header = {**(notes or {}), "liir": json.dumps(to_dict(preset), sort_keys=True)}
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        # Not `save_file`: its files are readable by their owner alone, whatever the umask.
+    # Not `save_file`: its files are readable by their owner alone, whatever the umask.
+    with writing(path), written(path) as partial:
         partial.write_bytes(save(tensors, metadata=header))
-        os.replace(partial, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def _stored(value: Tensor) -> Tensor:

@@ -16,15 +16,8 @@ LEAST_SIZE = 32
 """Pixels on the short side below which there are too few cells to tell anything."""
 
 _MAY_BE_ZERO = {
-    "gaussians",
-    "inter_weight",
-    "compact_weight",
-    "first",
-    "size",
-    "point_threshold",
-    "seed",
-    "warmup",
-    "weight_decay",
+    *("first", "size", "point_threshold", "gaussians", "seed", "warmup"),
+    *("weight_decay", "inter_weight", "compact_weight"),
 }
 
 

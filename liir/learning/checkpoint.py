@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 
 from liir.errors import InputError
+from liir.files import written
 from liir.presets import Preset, from_dict, to_dict
 
 FILE = "checkpoint.pt"
@@ -53,20 +53,16 @@ def save(checkpoint: Checkpoint, folder: Path) -> None:
     Raises:
         InputError: The disk is full, or the folder is not there or not to be written to.
     """
-    partial = folder / f".{FILE}.partial"
+    path = folder / FILE
     state = {**vars(checkpoint), "preset": to_dict(checkpoint.preset)}
     try:
-        with partial.open("wb") as file:
+        with written(path) as partial, partial.open("wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, folder / FILE)
     except (OSError, RuntimeError) as error:  # torch turns a write cut short into the latter
         reason = error.strerror if isinstance(error, OSError) else "the disk may be full"
-        raise InputError(f"{folder / FILE}: cannot be written ({reason})") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written ({reason})") from error
 
 
 def restore(folder: Path) -> Checkpoint:

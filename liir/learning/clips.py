@@ -11,7 +11,6 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +23,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from liir.errors import InputError
+from liir.files import writing, written
 from liir.pictures import IMAGE_SUFFIXES
 from liir.presets import TrainingConfig
 from liir.video import VIDEO_SUFFIXES, open_video
@@ -199,15 +199,8 @@ def _read_cache(path: Path) -> dict[str, tuple[list[int], list[tuple[int, int]]]
 
 def _write_cache(path: Path, known: Mapping[str, tuple[list[int], list[tuple[int, int]]]]) -> None:
     entries = {name: {"stamp": stamp, "shots": shots} for name, (stamp, shots) in known.items()}
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with writing(path), written(path) as partial:
         partial.write_text(json.dumps(entries), "utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def find_shots(path: Path) -> list[tuple[int, int]]:
