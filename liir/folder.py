@@ -11,7 +11,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from pathlib import Path
@@ -93,7 +93,7 @@ class Folder:
             was, now = stored["job"].get(what), job.get(what)
             if was != now:
                 raise InputError(
-                    f"{self.path}: was begun with {what} {_brief(was)}, not {_brief(now)}; "
+                    f"{self.path}: {_changed(what, was, now)}; "
                     "give the same to go on, or start over with --force"
                 )
         return stored
@@ -183,7 +183,28 @@ class Folder:
         return {}
 
 
-def _brief(value: object) -> str:
+def _changed(what: str, was: object, now: object) -> str:
+    """In words, which part of a job is another than it was; hashes tell a reader nothing."""
+    if what == "weights":
+        return "the weights of the model have changed"
+    if what.startswith("annotation"):
+        change = "is missing" if now is None else "is new" if was is None else "has changed"
+        return f"the {what} {change}"
+    if what == "soft":
+        return f"was begun {'with' if was else 'without'} --soft"
+    flag = {"stop": "--end "}.get(what, f"--{what} ")
+    if what not in ("model", "dtype", "device", "start", "stop", "size"):
+        setting = what in {field.name for field in fields(TrackingConfig)}
+        flag = f"--set {what}=" if setting else f"{what} "
+    if was is None and what == "stop":
+        return f"was begun without --end, not with {flag}{now}"
+    return f"was begun with {flag}{_word(was)}, not {_word(now)}"
+
+
+def _word(value: object) -> str:
+    """A value as an option takes it."""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
     return "none" if value is None else str(value)
 
 
@@ -216,7 +237,7 @@ def describe(
     job = {
         "version": release,
         "video": video.name,
-        "size": video.size,
+        "frame size": video.size,
         "length": video.length,
         "model": model.name,
         "weights": _digest(value.numpy().tobytes() for value in weights),

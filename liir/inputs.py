@@ -103,12 +103,18 @@ def records(document: Mapping[str, object], key: str) -> Records:
 
 
 def read_table(path: Path) -> tuple[set[str], Records]:
-    """The columns that a CSV's first line names, in lower case, and its rows; else InputError."""
+    """The columns that a CSV's first line names, in lower case, and its rows; else InputError.
+
+    Commas stand between them or, where the first line has none, semicolons or tabs.
+    """
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError("is not text in UTF-8: save it as CSV in UTF-8") from None
-    reader = csv.DictReader(io.StringIO(text, newline=""))
+    header = text.partition("\n")[0]
+    # Spreadsheets of many countries write semicolons, for a comma is their decimal point.
+    sign = next((sign for sign in ",;\t" if sign in header), ",")
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=sign)
     with _naming_line(reader):
         names = [name.strip().lower() for name in reader.fieldnames or ()]
     reader.fieldnames = names

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import difflib
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from liir.annotations import (
     Annotations,
-    check_frames,
     load_annotations,
     parse_annotation_option,
 )
 from liir.errors import InputError
+from liir.inputs import naming
 from liir.pictures import IMAGE_SUFFIXES, is_stack
 from liir.video import VIDEO_SUFFIXES, Video, open_video
+
+_log = logging.getLogger(__name__)
 
 _MASKS = (".png", ".tif", ".tiff", ".bmp")
 _TABLES = (".csv", ".json")
@@ -28,11 +32,13 @@ class Job:
         video: Its file, or folder of images.
         annotations: `FRAME=FILE`, `FILE` or `FOLDER` of files.
         out: Folder for its labels.
+        near: Where it has no annotation, one of almost its name.
     """
 
     video: Path
     annotations: tuple[str, ...]
     out: Path
+    near: Path | None = None
 
     def read(
         self, start: int = 0, stop: int | None = None, resize: bool = False
@@ -51,6 +57,7 @@ class Job:
             raise InputError(
                 f"{self.video}: is not annotated: give FRAME=FILE or, for a folder of videos, "
                 "a folder of annotations with one of this name"
+                + (f"; is it {self.near}?" if self.near else "")
             )
         video = open_video(self.video)
         length = video.length
@@ -62,7 +69,7 @@ class Job:
         video.require(stop)
         files = [file for option in self.annotations for file in _files(option, video)]
         given = load_annotations(files, video.size, resize=resize)
-        check_frames(given, start, stop if length is None else end)
+        _check_span(given, start, stop, length)
         return video, given
 
 
@@ -93,11 +100,18 @@ def find_jobs(video: Path, annotations: Sequence[str], out: Path) -> list[Job]:
             f"{next(iter(names))}.png, or name one of the videos"
         )
     jobs = [Job(path, _named(name, masks), out / name) for name, path in names.items()]
+    strays = _strays(masks, names)
     if not any(job.annotations for job in jobs):
         raise InputError(
             f"{masks}: holds no annotation named like a video of {video}, such as "
             f"{next(iter(names))}.png, .csv, .json or a folder"
         )
+    for stray in strays.values():
+        _log.warning("%s belongs to no video of %s", stray, video)
+    for place, job in enumerate(jobs):
+        near = difflib.get_close_matches(job.out.name, strays, n=1)
+        if near and not job.annotations:
+            jobs[place] = replace(job, near=strays[near[0]])
     return jobs
 
 
@@ -137,6 +151,28 @@ def _named(name: str, folder: Path) -> tuple[str, ...]:
         *(f"0={path}" for path in masks if path.is_file()),
         *(str(path) for path in others if path.exists()),
     )
+
+
+def _strays(folder: Path, videos: Collection[str]) -> dict[str, Path]:
+    """Annotations of a folder, by name, that are named like none of the videos."""
+    found = {}
+    for path in sorted(path for path in folder.iterdir() if path.name[0] != "."):
+        name = path.name if path.is_dir() else path.stem
+        if name not in videos and (path.is_dir() or path.suffix.lower() in (*_MASKS, *_TABLES)):
+            found[name] = path
+    return found
+
+
+def _check_span(given: Annotations, start: int, stop: int | None, length: int | None) -> None:
+    """Raises InputError unless the annotated frames are there, and none is left out."""
+    for frame in given:
+        with naming(f"annotation of frame {frame}"):
+            if length is not None and frame >= length:
+                raise InputError(f"the video has frames 0 to {length - 1}")
+            if frame < start:
+                raise InputError(f"--start {start} leaves it out")
+            if stop is not None and frame >= stop:
+                raise InputError(f"--end {stop} leaves it out")
 
 
 def _files(option: str, video: Video) -> Iterator[str | Path]:

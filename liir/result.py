@@ -22,7 +22,7 @@ _BAND = 64
 """Rows up-sampled at once: a float map of all objects at full size is never held."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """The labels of one frame.
 
@@ -48,6 +48,13 @@ class Result:
     points: Mapping[str, tuple[float, float, float]]
     threshold: float = 0.0
     annotation: Annotation | None = None
+
+    def __repr__(self) -> str:
+        height, width = self.rgb.shape[:2]
+        return (
+            f"Result(index={self.index}, size={width}x{height}, ids={self.ids}, "
+            f"points={len(self.points)})"
+        )
 
     def visible(self, name: str) -> bool:
         """Whether a keypoint is thought to be seen in this frame.

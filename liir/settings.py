@@ -6,7 +6,7 @@ import difflib
 import math
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from liir import presets
 from liir.errors import InputError
@@ -50,10 +50,30 @@ def parse_settings(texts: Sequence[str], *parts: str) -> dict[str, dict[str, Any
             if isinstance(default, tuple) and not isinstance(value, tuple):
                 value = (value,) if word else ()
             empty: dict[str, Any] = {"name": "", "model": {}, "tracking": {}, "training": {}}
-            presets.from_dict(empty | {part: {name: value}})
+            try:
+                presets.from_dict(empty | {part: {name: value}})
+            except InputError:
+                if name not in fields[part]:
+                    raise
+                hints = get_type_hints(type(getattr(presets.base(), part)))
+                raise InputError(f"{name} is {_wanted(hints[name])}") from None
             _check_range(name, value)
         changes[part][name] = value
     return changes
+
+
+def _wanted(hint: Any) -> str:
+    """What a field of that type takes, in words."""
+    inner = get_args(hint)
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(str, inner))
+    if get_origin(hint) is tuple:
+        count = "" if inner[-1] is ... else f"{len(inner)} "
+        return f"{count}whole numbers with commas between them"
+    if inner:  # what may be None
+        return " or ".join(_wanted(part) for part in inner)
+    words: dict[Any, str] = {int: "a whole number", float: "a number", type(None): "none"}
+    return words[hint]
 
 
 def _value(word: str) -> Any:

@@ -121,3 +121,12 @@ def test_frame_is_the_place_where_nothing_else_tells() -> None:
 def test_refuses_broken_documents(images: object, annotations: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         coco.read_document({"images": images, "annotations": annotations})
+
+
+def test_keypoints_alone_are_sent_to_csv() -> None:
+    document = {
+        "images": [{"id": 1, "height": 4, "width": 4}],
+        "annotations": [{"id": 1, "image_id": 1, "keypoints": [1, 2, 2]}],
+    }
+    with pytest.raises(InputError, match=r"annotations\[0\]: .*from CSV .frame,name,x,y"):
+        coco.read_document(document)

@@ -100,3 +100,30 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
     with pytest.raises(InputError, match=r"a: cannot be written .No space left on device"):
         write_file(tmp_path / "a", b"new")
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a", b"old")]
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "told"),
+    [
+        ({"stop": 3}, {"stop": 5}, "was begun with --end 3, not 5"),
+        ({"stop": None}, {"stop": 5}, "was begun without --end, not with --end 5"),
+        ({"radius": 3}, {"radius": 4}, "was begun with --set radius=3, not 4"),
+        ({"recent": [3, 1]}, {"recent": []}, "with --set recent=3,1, not ;"),
+        ({"topk": None}, {"topk": 5}, "was begun with --set topk=none, not 5"),
+        ({"soft": True}, {"soft": False}, "was begun with --soft"),
+        ({"video": "a"}, {"video": "b"}, "was begun with video a, not b"),
+        ({"weights": "ab12"}, {"weights": "cd34"}, "the weights of the model have changed"),
+        ({"annotation of frame 0": "ab"}, {"annotation of frame 0": "cd"}, "frame 0 has changed"),
+        ({"annotation of frame 0": "ab"}, {}, "the annotation of frame 0 is missing"),
+        ({}, {"annotation of frame 7": "ab"}, "the annotation of frame 7 is new"),
+    ],
+)
+def test_another_job_is_told_in_options(
+    tmp_path: Path, was: dict[str, object], now: dict[str, object], told: str
+) -> None:
+    folder = Folder(tmp_path, None)
+    folder.store(was)
+    assert folder.admit(was, resume=True, force=False)["job"] == was
+    with pytest.raises(InputError) as caught:
+        folder.admit(now, resume=True, force=False)
+    assert told in str(caught.value)

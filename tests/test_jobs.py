@@ -88,8 +88,26 @@ def test_annotations_lie_in_the_span(tmp_path: Path) -> None:
     video = write_frames(tmp_path / "video")
     job = Job(video, (f"2={write_mask(tmp_path / 'mask.png')}",), tmp_path)
     assert list(job.read(1, 99)[1]) == [2]  # an end beyond the last frame is the end
-    with pytest.raises(InputError, match="frame 2: the frames to label are 0 to 1"):
+    with pytest.raises(InputError, match="annotation of frame 2: --end 2 leaves it out"):
         job.read(0, 2)
+    job = Job(video, (f"0={tmp_path / 'mask.png'}",), tmp_path)
+    with pytest.raises(InputError, match="annotation of frame 0: --start 1 leaves it out"):
+        job.read(1)
+    job = Job(video, (f"3={tmp_path / 'mask.png'}",), tmp_path)
+    with pytest.raises(InputError, match="annotation of frame 3: the video has frames 0 to 2"):
+        job.read(0, 2)
+
+
+def test_annotations_of_no_video_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    videos, masks = tmp_path / "clips", tmp_path / "masks"
+    write_frames(videos / "dog1")
+    (videos / "cat.mp4").touch()
+    for name in ("cat.png", "dog_1.png", "notes.txt", ".hidden.png"):
+        write_mask(masks / "cat.png").with_name(name).touch()
+    jobs = find_jobs(videos, [str(masks)], tmp_path / "out")
+    assert caplog.messages == [f"{masks}/dog_1.png belongs to no video of {videos}"]
+    with pytest.raises(InputError, match=r"dog1: is not annotated.*is it .*masks/dog_1\.png\?"):
+        jobs[1].read()
 
 
 def write_stack(path: Path, pages: int = 4) -> Path:

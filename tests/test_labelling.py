@@ -261,11 +261,11 @@ def test_results_are_not_overwritten_without_a_word(model: Model, tmp_path: Path
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"config": replace(TINY, radius=2)}, "radius 3, not 2"),
-        ({"stop": 5}, "stop none, not 5"),
-        ({"soft": True}, "soft False, not True"),
-        ({"annotations": first(2)}, "annotation of frame 0"),
-        ({"annotations": first() | first(1, 6)}, "annotation of frame 6 none"),
+        ({"config": replace(TINY, radius=2)}, "radius=3, not 2"),
+        ({"stop": 5}, "without --end, not with --end 5"),
+        ({"soft": True}, "begun without --soft"),
+        ({"annotations": first(2)}, "annotation of frame 0 has changed"),
+        ({"annotations": first() | first(1, 6)}, "annotation of frame 6 is new"),
     ],
 )
 def test_only_the_same_job_is_gone_on_with(

@@ -13,7 +13,7 @@ MAX_LINES = 400
 # A module may import only from modules above it. Names may stand here before their file exists.
 ORDER = """
 errors files inputs presets settings frames pictures truncation video_file video_writer video
-rle coco annotations export jobs
+rle coco labels annotations export jobs
 colour grid position encoder matching compactness memory votes keypoints result spool tracking
 learning.clips learning.negatives learning.reconstruction learning.objective
 learning.checkpoint learning.trainer
