@@ -23,8 +23,10 @@ from liir.encoder import pick_device, pick_dtype, write_weights
 from liir.errors import InputError
 from liir.learning import checkpoint as checkpoints
 from liir.learning.checkpoint import Checkpoint
-from liir.learning.clips import Batch, Pairs, Runs, digest, find_videos, index_shots
+from liir.learning.clips import Batch, Pairs, Runs
 from liir.learning.objective import Objective
+from liir.learning.places import find_videos
+from liir.learning.shots import digest, index_shots
 from liir.presets import Preset, TrainingConfig, to_dict
 
 _log = logging.getLogger(__name__)
@@ -103,13 +105,13 @@ def train(
         state = None
         if (out / checkpoints.FILE).exists():
             raise InputError(f"{out}: holds a run already; use --resume or another folder")
-    target, videos = pick_device(device), find_videos(folders)
+    target, videos = pick_device(device), find_videos(folders, preset.training.mix)
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / "config.json").write_text(json.dumps(to_dict(preset), indent=2) + "\n")
     except OSError as error:
         raise InputError(f"{out}: no run can be kept there ({error.strerror})") from error
-    shots = index_shots(videos, out / "clips.json", indexing)
+    shots, _ = index_shots(videos, out / "clips.json", indexing)
     if preset.training.inter_weight > 0 and len({shot.video for shot in shots}) < 2:
         raise InputError(
             "inter-video reconstruction needs two videos or more, and all of these hold the same: "
