@@ -84,7 +84,7 @@ class Objective(nn.Module):
                 region = self.encoder.region_head(shifted)
                 slow = self.slow_head(shifted.detach().unflatten(0, (batch, frames))[:, -1])
         hidden = hidden_colours(lab, dropped)
-        compact = second and config.compact_weight > 0
+        compact = second and config.compact_weight > 0 and config.gaussians > 0
         losses = intra_video_losses(pixel, hidden, config, compact=compact)
         if compact:
             losses["compact"] = config.compact_weight * losses["compact"]
