@@ -117,7 +117,7 @@ class TrainingConfig:
         second_stage: Share of the run after which the terms below join; 1 leaves them out.
         inter_weight: Factor on inter-video reconstruction; 0 leaves it out.
         inter_radius: Half the side of its window, in cells at stride 8.
-        bank_frames: Frames of other videos kept as negatives.
+        bank_frames: Frames of other videos kept as negatives; 250000 make a million of them.
         bank_points: Points kept of each; 0 keeps the whole region map ("aligned" shifting does).
         bank_sampling: Where points are taken: "uniform", or more often on "edges".
         momentum: Of the copy of the region head that encodes negatives.

@@ -20,7 +20,7 @@ MOST_GAUSSIANS = 9
 
 _MAY_BE_ZERO = {
     *("first", "size", "point_threshold", "gaussians", "seed", "warmup"),
-    *("weight_decay", "inter_weight", "compact_weight", "second_stage"),
+    *("weight_decay", "inter_weight", "compact_weight", "second_stage", "bank_points"),
 }
 
 
