@@ -251,7 +251,8 @@ def train(
     Args:
         folders: Videos, folders of videos, folders of frames; nested at will.
         out: Folder of the run.
-        preset: What to train: small, if not given, or base.
+        preset: What to train: small, if not given, base, or a step of the published ablation
+            (paper, mast, baseline, position, inter, compact).
         steps: Length of the run. Give this or --minutes.
         minutes: Time to train for; becomes a number of steps after 50 timed ones.
         width: Factor on the channels of the network.

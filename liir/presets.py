@@ -18,6 +18,9 @@ from liir.errors import InputError
 
 Similarity = Literal["cosine", "dot"]
 Shifting = Literal["none", "roll", "aligned", "drop"]
+CompactForm = Literal["mass", "published"]
+CompactSpread = Literal["fixed", "fitted"]
+CompactNeighbours = Literal["allowed", "suppressed"]
 PositionCode = Literal["none", "sinusoid", "learnable"]
 
 
@@ -64,6 +67,10 @@ class TrackingConfig:
         point_threshold: Confidence below which a keypoint is reported invisible.
         gaussians: Gaussians in place of a query's confident matches in one reference; 0: none.
         compact_threshold: Matches in one reference are confident if the largest share is above.
+        compact_form: "mass" keeps the mass that the matches had; "published" as the authors' code
+            has it (see `compactness`).
+        compact_spread: "fixed" at one cell, or "fitted" to the matches' second moment.
+        compact_neighbours: Whether centres may lie side by side.
     """
 
     similarity: Similarity = "cosine"
@@ -80,6 +87,9 @@ class TrackingConfig:
     point_threshold: float = 0.25
     gaussians: int = 0
     compact_threshold: float = 0.1
+    compact_form: CompactForm = "mass"
+    compact_spread: CompactSpread = "fixed"
+    compact_neighbours: CompactNeighbours = "allowed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +121,7 @@ class TrainingConfig:
         second_stage: Share of the run after which the terms below join; 1 leaves them out.
         inter_weight: Factor on inter-video reconstruction; 0 leaves it out.
         inter_radius: Half the side of its window, in cells at stride 8.
-        bank_frames: Frames of other videos kept as negatives.
+        bank_frames: Frames of other videos kept as negatives; 250000 make a million of them.
         bank_points: Points kept of each; 0 keeps the whole region map ("aligned" shifting does).
         bank_sampling: Where points are taken: "uniform", or more often on "edges".
         momentum: Of the copy of the region head that encodes negatives.
@@ -121,6 +131,9 @@ class TrainingConfig:
         compact_weight: Factor on the compactness of confident rows; 0 leaves it out.
         gaussians: Gaussians that a row is fitted with.
         compact_threshold: A row is confident if its largest share is above.
+        compact_form: As in `TrackingConfig`.
+        compact_spread: As in `TrackingConfig`.
+        compact_neighbours: As in `TrackingConfig`.
     """
 
     seed: int = 0
@@ -152,6 +165,9 @@ class TrainingConfig:
     compact_weight: float = 0.0
     gaussians: int = 2
     compact_threshold: float = 0.5
+    compact_form: CompactForm = "mass"
+    compact_spread: CompactSpread = "fixed"
+    compact_neighbours: CompactNeighbours = "allowed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,15 +211,37 @@ def compact() -> Preset:
     )
 
 
+def paper() -> Preset:
+    """The whole method as published: dot products, whole window, hard labels fed back."""
+    return Preset(
+        name="paper",
+        tracking=TrackingConfig(
+            similarity="dot",
+            temperature=1.0,
+            radius=14,
+            topk=None,
+            feedback="hard",
+            gaussians=2,
+            compact_form="published",
+        ),
+        training=TrainingConfig(
+            similarity="dot",
+            temperature=1.0,
+            inter_weight=0.5,
+            compact_weight=1.0,
+            compact_form="published",
+        ),
+    )
+
+
 def mast() -> Preset:
-    """Reconstruction alone, as published: dot products, whole window, hard labels fed back."""
+    """`paper` without position, inter-video reconstruction and compactness."""
+    whole, replace = paper(), dataclasses.replace
     return Preset(
         name="mast",
-        model=ModelConfig(position="none"),
-        tracking=TrackingConfig(
-            similarity="dot", temperature=1.0, radius=14, topk=None, feedback="hard"
-        ),
-        training=TrainingConfig(similarity="dot", temperature=1.0),
+        model=replace(whole.model, position="none"),
+        tracking=replace(whole.tracking, gaussians=0),
+        training=replace(whole.training, inter_weight=0.0, compact_weight=0.0),
     )
 
 
@@ -218,7 +256,7 @@ def base() -> Preset:
 
 
 PRESETS: Mapping[str, Callable[[], Preset]] = {
-    make.__name__: make for make in (small, base, baseline, position, inter, compact, mast)
+    make.__name__: make for make in (small, base, baseline, position, inter, compact, paper, mast)
 }
 
 

@@ -15,9 +15,12 @@ from liir.inputs import naming
 LEAST_SIZE = 32
 """Pixels on the short side below which there are too few cells to tell anything."""
 
+MOST_GAUSSIANS = 9
+"""A window has more keys than that, whatever its radius."""
+
 _MAY_BE_ZERO = {
     *("first", "size", "point_threshold", "gaussians", "seed", "warmup"),
-    *("weight_decay", "inter_weight", "compact_weight"),
+    *("weight_decay", "inter_weight", "compact_weight", "second_stage", "bank_points"),
 }
 
 
@@ -99,5 +102,7 @@ def _check_range(name: str, value: Any) -> None:
             raise InputError(
                 f"is too small: give {LEAST_SIZE} pixels or more, or 0 for the video's own"
             )
+        if name == "gaussians" and number > MOST_GAUSSIANS:
+            raise InputError(f"is out of range: give {MOST_GAUSSIANS} or fewer")
         if name == "crop" and number % 8:
             raise InputError("is not a multiple of 8")

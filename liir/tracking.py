@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from liir.annotations import VOID, Annotation, as_annotation, check_frames
-from liir.compactness import condensed
+from liir.compactness import condensed, condensed_window
 from liir.encoder import Model
 from liir.errors import InputError
 from liir.frames import DEFAULT_RATE
 from liir.grid import Grid
 from liir.keypoints import draw_blob, read_points
-from liir.matching import match, normalise, reconstruct
+from liir.matching import match, normalise, window_tally
 from liir.memory import Memory, Reference
 from liir.presets import TrackingConfig
 from liir.result import Result, without
@@ -45,8 +45,6 @@ class Tracker:
     def __init__(self, model: Model, config: TrackingConfig | None = None) -> None:
         self.model = model
         self.config = config or model.preset.tracking
-        if self.config.gaussians and self.config.topk is None:
-            raise InputError("gaussians stand in for the best keys alone: set topk, too")
         self.memory = Memory(self.config)
         self.ids: tuple[int, ...] = ()
         self.names: tuple[str, ...] = ()
@@ -159,32 +157,16 @@ class Tracker:
         keys = torch.stack([r.keys for r in references])
         cells = (query.shape[1], query.shape[2])
         tally: Callable[[Tensor], Tensor]
-        if config.topk is None:
-
-            def rebuild(values: Tensor) -> Tensor:
-                planes = values.T.unflatten(1, (len(references), *cells)).transpose(0, 1)
-                rebuilt, _ = reconstruct(
-                    query[None],
-                    keys[None],
-                    planes[None],
-                    radius=config.radius,
-                    temperature=config.temperature,
-                )
-                return rebuilt[0].flatten(1).T
-
-            tally = rebuild
+        radius, temperature = config.radius, config.temperature
+        if config.topk is None and config.gaussians:
+            tally = condensed_window(query, keys, config)
+        elif config.topk is None:
+            tally = window_tally(query, keys, radius=radius, temperature=temperature)
         else:
-            matches = match(
-                query,
-                keys,
-                radius=config.radius,
-                topk=config.topk,
-                temperature=config.temperature,
-            )
+            matches = match(query, keys, radius=radius, topk=config.topk, temperature=temperature)
             tally = matches.tally
             if config.gaussians:
-                peaks, threshold = config.gaussians, config.compact_threshold
-                tally = condensed(matches, len(references), cells, peaks, threshold)
+                tally = condensed(matches, len(references), cells, config)
         return vote(tally, references, 1 + len(self.ids)).T.reshape(-1, *cells)
 
     def _overrule(self, tracked: Tensor, annotation: Annotation, grid: Grid) -> Tensor:

@@ -25,7 +25,7 @@ from liir.learning import checkpoint as checkpoints
 from liir.learning import start as starts
 from liir.learning.checkpoint import Checkpoint
 from liir.learning.clips import Batch, Pairs, Runs
-from liir.learning.objective import Objective
+from liir.learning.objective import Objective, bank_shape
 from liir.learning.places import find_videos
 from liir.learning.shots import digest, index_shots
 from liir.presets import Preset, TrainingConfig, to_dict
@@ -102,6 +102,7 @@ def train(
         raise InputError("give the length of the run: either --steps N or --minutes M")
     if (steps is not None and steps < 1) or (minutes is not None and not minutes > 0):
         raise InputError("the length of the run must be positive")
+    bank_shape(preset.training)  # complains before the videos are looked through
     if resume and init is not None:
         raise InputError("--init begins a new run and --resume goes on with one: give one of them")
     state = start = None
