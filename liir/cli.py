@@ -249,7 +249,8 @@ def train(
     state, which is saved every few minutes and on Ctrl-C.
 
     Args:
-        folders: Videos, folders of videos, folders of frames; nested at will.
+        folders: Videos, folders of videos, folders of frames; nested at will. stills:FOLDER
+            holds photographs, each of which is seen twice (docs/data.md).
         out: Folder of the run.
         preset: What to train: small, if not given, or base.
         steps: Length of the run. Give this or --minutes.

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from torch.utils.data import Dataset
 from liir.errors import InputError
 from liir.learning.draws import Draws
 from liir.learning.shots import Shot
+from liir.learning.views import crop, nowhere, two_views
+from liir.pictures import photograph
 from liir.presets import TrainingConfig
 from liir.video import open_video
 
@@ -35,10 +38,14 @@ class Batch:
 
     Attributes:
         rgb: (B, 2, 3, H, W) uint8; the second frame of a pair is the target.
-        window: (B, 4) float32 top, left, height, width of the crop as fractions of its frame.
+        window: (B, 4) float32 top, left, height, width of the crop as fractions of its frame; of
+            two views, that of the reference.
         dropped: (B,) int64, the colour channel (1: a, 2: b) to hide and rebuild.
         videos: (B,) int64 identity of each pair's video, the same for the same content.
         names: Where each pair comes from, for messages.
+        correspondence: (B, h, w, 2) float32; of two views of one picture, where each cell (stride
+            4) of the target lies in the reference: x, y in pixels from the middle of its first.
+            NaN for what lies outside it, and throughout for two frames of a video.
     """
 
     rgb: Tensor
@@ -46,6 +53,16 @@ class Batch:
     dropped: Tensor
     videos: Tensor
     names: list[str]
+    correspondence: Tensor
+
+
+class _Pair(NamedTuple):
+    """A sample: (2, S, S, 3) and, for it, what `Batch` holds of each."""
+
+    rgb: Rgb
+    window: tuple[float, float, float, float]
+    name: str
+    correspondence: NDArray[np.float32]
 
 
 class Pairs(Dataset[Batch]):
@@ -66,18 +83,21 @@ class Pairs(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         """The batch of that step."""
-        crops, windows, dropped, videos, names = [], [], [], [], []
+        pairs, dropped, videos = [], [], []
         for slot in range(self.config.batch):
             shot, frames = self._chunk(step, slot)
             rng = np.random.default_rng((self.config.seed, 1, step, slot))
-            pair, window, name = self._pair(shot, frames, rng)
-            crops.append(pair)
-            windows.append(window)
+            pairs.append(self._pair(shot, frames, rng))
             dropped.append(int(rng.integers(1, 3)))
             videos.append(shot.video)
-            names.append(name)
-        rgb = torch.from_numpy(np.stack(crops)).permute(0, 1, 4, 2, 3)
-        return Batch(rgb, torch.tensor(windows), torch.tensor(dropped), torch.tensor(videos), names)
+        return Batch(
+            rgb=torch.from_numpy(np.stack([pair.rgb for pair in pairs])).permute(0, 1, 4, 2, 3),
+            window=torch.tensor([pair.window for pair in pairs]),
+            dropped=torch.tensor(dropped),
+            videos=torch.tensor(videos),
+            names=[pair.name for pair in pairs],
+            correspondence=torch.from_numpy(np.stack([pair.correspondence for pair in pairs])),
+        )
 
     def _chunk(self, step: int, slot: int) -> tuple[Shot, list[Rgb]]:
         config = self.config
@@ -94,8 +114,7 @@ class Pairs(Dataset[Batch]):
             length = min(self.config.chunk, shot.stop - shot.start)
             start = int(rng.integers(shot.start, shot.stop - length + 1))
             try:
-                video = open_video(shot.path)
-                frames = [self._shrunk(f.rgb) for f in video.frames(start, start + length)]
+                frames = self._frames(shot, start, start + length)
             except InputError as error:
                 _log.warning("skipped: %s", error)
                 continue
@@ -103,6 +122,11 @@ class Pairs(Dataset[Batch]):
                 return replace(shot, start=start, stop=start + length), frames
             _log.warning("skipped: %s: frames %d+ are damaged", shot.path, start)
         raise InputError("a hundred clips in a row could not be decoded; check the training data")
+
+    def _frames(self, shot: Shot, start: int, stop: int) -> list[Rgb]:
+        if shot.still:
+            return [self._shrunk(photograph(Path(shot.path), self.config.frame_side))]
+        return [self._shrunk(frame.rgb) for frame in open_video(shot.path).frames(start, stop)]
 
     def _shrunk(self, rgb: Rgb) -> Rgb:
         """The frame, or a smaller one of the same shape (H, W, 3)."""
@@ -113,14 +137,15 @@ class Pairs(Dataset[Batch]):
         size = (round(width * scale), round(height * scale))
         return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BOX))
 
-    def _pair(
-        self, shot: Shot, frames: list[Rgb], rng: np.random.Generator
-    ) -> tuple[Rgb, tuple[float, float, float, float], str]:
-        """Two frames, one crop for both."""
+    def _pair(self, shot: Shot, frames: list[Rgb], rng: np.random.Generator) -> _Pair:
+        """Two frames with one crop for both, or two views of one frame."""
         config = self.config
-        gap = int(rng.integers(1, min(config.gap, len(frames) - 1) + 1))
-        first = int(rng.integers(len(frames) - gap))
-        order = (first, first + gap) if rng.random() < 0.5 else (first + gap, first)
+        if shot.still or (config.view_share and rng.random() < config.view_share):
+            order = [int(rng.integers(len(frames)))]
+        else:
+            gap = int(rng.integers(1, min(config.gap, len(frames) - 1) + 1))
+            first = int(rng.integers(len(frames) - gap))
+            order = [first, first + gap] if rng.random() < 0.5 else [first + gap, first]
         height, width = frames[0].shape[:2]
         low, high = config.crop_source
         high = min(high, height, width)
@@ -128,23 +153,22 @@ class Pairs(Dataset[Batch]):
         # exp(log(n)) may exceed n by a hair.
         side = min(float(np.exp(rng.uniform(np.log(low), np.log(high)))), high)
         top, left = rng.uniform(0, height - side), rng.uniform(0, width - side)
-        flip = rng.random() < 0.5
-        box = (left, top, left + side, top + side)
-        size = (config.crop, config.crop)
-        pair = np.stack(
-            [
-                np.asarray(
-                    Image.fromarray(frames[i]).resize(size, Image.Resampling.BILINEAR, box=box)
-                )
-                for i in order
-            ]
-        )
+        box, flip = (left, top, side), rng.random() < 0.5
         if flip:
-            pair = np.ascontiguousarray(pair[:, :, ::-1])
             left = width - side - left  # where the crop lies in the mirrored frame
         window = (top / height, left / width, side / height, side / width)
-        name = f"{Path(shot.path).name} frames {shot.start + order[0]}, {shot.start + order[1]}"
-        return pair, window, name
+        told = f"{Path(shot.path).name} frame"
+        if len(order) == 1:
+            frame = frames[order[0]]
+            if flip:
+                frame, box = frame[:, ::-1], (left, top, side)
+            views, places = two_views(frame, box, config, rng)
+            return _Pair(views, window, f"{told} {shot.start + order[0]}, two views", places)
+        crops = np.stack([crop(frames[i], box, config.crop) for i in order])
+        if flip:
+            crops = np.ascontiguousarray(crops[:, :, ::-1])
+        told += "s " + ", ".join(str(shot.start + i) for i in order)
+        return _Pair(crops, window, told, nowhere(config.crop))
 
 
 class Runs(Dataset[list[Batch]]):

@@ -11,25 +11,31 @@ from liir.errors import InputError
 from liir.pictures import IMAGE_SUFFIXES
 from liir.video import VIDEO_SUFFIXES
 
+STILLS = "stills:"
+"""Before a place: every image below it is a photograph of its own, no frame of a video."""
+
 
 @dataclass(frozen=True, order=True)
 class Source:
-    """A video to train on.
+    """A video or a photograph to train on.
 
     Attributes:
         place: Number of the place it was found in, as they are mixed; 0 where they are not.
-        path: A video file or a folder of frames.
+        path: A video file, a folder of frames, or an image file.
+        still: Whether it is a photograph.
     """
 
     place: int
     path: Path
+    still: bool = False
 
 
 def find_videos(places: Sequence[str | Path], mix: Sequence[float] = ()) -> list[Source]:
     """Lists video files and folders of frames below the given places, sorted; no hidden ones.
 
     Args:
-        places: Videos, or folders of videos or of frames, nested at will.
+        places: Videos, or folders of videos or of frames, nested at will; with "stills:" before
+            it, an image or a folder of images that have nothing to do with each other.
         mix: A share for each place, which keeps them apart: what lies in two of them is found
             twice. If empty, all are one place, in which everything is found once.
 
@@ -42,10 +48,15 @@ def find_videos(places: Sequence[str | Path], mix: Sequence[float] = ()) -> list
             "as many"
         )
     found: set[Source] = set()
-    for number, place in enumerate(map(Path, places)):
-        below = {Source(number if mix else 0, path) for path in _below(place.resolve())}
-        if mix and not below:
-            raise _nothing([place])
+    for number, word in enumerate(map(str, places)):
+        still = word.startswith(STILLS)
+        place = Path(word.removeprefix(STILLS))
+        if not place.exists():
+            raise InputError(f"{place}: no such file or folder to train on")
+        paths = _images(place.resolve()) if still else _videos(place.resolve())
+        below = {Source(number if mix else 0, path, still) for path in paths}
+        if not below and (mix or still):
+            raise _nothing([word])
         found |= below
     if not found:
         raise _nothing(places)
@@ -54,17 +65,28 @@ def find_videos(places: Sequence[str | Path], mix: Sequence[float] = ()) -> list
 
 def _nothing(places: Sequence[str | Path]) -> InputError:
     told = ", ".join(map(str, places))
-    return InputError(f"no video and no folder of images below {told}; give another folder")
+    wanted = "image" if told.startswith(STILLS) else "video and no folder of images"
+    return InputError(f"no {wanted} below {told}; give another folder")
 
 
-def _below(place: Path) -> Iterator[Path]:
+def _videos(place: Path) -> Iterator[Path]:
     if place.is_file():
         yield place
-    elif not place.is_dir():
-        raise InputError(f"{place}: no such file or folder to train on")
+    for folder, files in _walked(place):
+        if any(file.suffix.lower() in IMAGE_SUFFIXES for file in files):
+            yield folder
+        yield from (file for file in files if file.suffix.lower() in VIDEO_SUFFIXES)
+
+
+def _images(place: Path) -> Iterator[Path]:
+    if place.is_file():
+        yield place
+    for _, files in _walked(place):
+        yield from (file for file in files if file.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def _walked(place: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Each folder from `place` on, with its files; without what is hidden."""
     for folder, inner, names in os.walk(place):
         inner[:] = [name for name in inner if not name.startswith(".")]
-        files = [Path(folder, name) for name in names if not name.startswith(".")]
-        if any(file.suffix.lower() in IMAGE_SUFFIXES for file in files):
-            yield Path(folder)
-        yield from (file for file in files if file.suffix.lower() in VIDEO_SUFFIXES)
+        yield Path(folder), [Path(folder, name) for name in names if not name.startswith(".")]

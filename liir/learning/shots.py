@@ -15,7 +15,7 @@ from PIL import Image
 
 from liir.errors import InputError
 from liir.files import writing, written
-from liir.learning.places import Source
+from liir.learning.places import STILLS, Source
 from liir.pictures import IMAGE_SUFFIXES
 from liir.video import open_video
 
@@ -44,6 +44,11 @@ class Shot:
     stop: int
     video: int = field(default=0, compare=False)
     place: int = field(default=0, compare=False)
+
+    @property
+    def still(self) -> bool:
+        """Whether this is a photograph: shots of a video have two frames or more."""
+        return self.stop - self.start == 1
 
 
 @dataclass(frozen=True)
@@ -75,10 +80,11 @@ def index_shots(
         progress: Called with (videos done, videos in all).
 
     Returns:
-        Shots of at least two frames, and why each video that cannot be read was left out.
+        Shots of at least two frames, and photographs; and why each video that cannot be read was
+        left out. Photographs are not decoded yet.
 
     Raises:
-        InputError: No video has two frames, or the cache cannot be written.
+        InputError: There is nothing but videos without two frames, or the cache cannot be written.
     """
     known = _read_cache(cache)
     shots: dict[tuple[int, str, int], Shot] = {}
@@ -86,17 +92,18 @@ def index_shots(
     try:
         for done, source in enumerate(sources):
             name = str(source.path.resolve())
+            key = f"{STILLS}{name}" if source.still else name
             try:
                 state = source.path.stat()
                 stamp = [state.st_size, state.st_mtime_ns]
-                if name not in known or known[name].stamp != stamp:
-                    known[name] = _look_through(source.path, stamp)
-                if known[name].fault:
-                    faults[name] = known[name].fault
-                for start, stop in known[name].shots:
-                    shot = Shot(name, start, stop, known[name].video, source.place)
-                    if stop - start >= 2:
-                        shots[shot.place, name, start] = shot
+                if key not in known or known[key].stamp != stamp:
+                    known[key] = _look_through(source, stamp)
+                if known[key].fault:
+                    faults[name] = known[key].fault
+                for start, stop in known[key].shots:
+                    if source.still or stop - start >= 2:
+                        shot = Shot(name, start, stop, known[key].video, source.place)
+                        shots[shot.place, key, start] = shot
             except OSError as error:
                 faults[name] = f"{source.path}: {error.strerror}"
             if progress:
@@ -118,9 +125,10 @@ def index_shots(
     return order, faults
 
 
-def _look_through(path: Path, stamp: list[int]) -> _Entry:
+def _look_through(source: Source, stamp: list[int]) -> _Entry:
     try:
-        return _Entry(stamp, find_shots(path), identity(path), "")
+        spans = [(0, 1)] if source.still else find_shots(source.path)
+        return _Entry(stamp, spans, identity(source.path), "")
     except InputError as error:
         return _Entry(stamp, [], 0, str(error))
 

@@ -35,6 +35,24 @@ def test_nothing_to_train_on(tmp_path: Path) -> None:
         find_videos([tmp_path])
 
 
+def test_stills_are_photographs_and_folders_of_them_no_video(tmp_path: Path) -> None:
+    for name in ("a/x.jpg", "a/y.PNG", "a/deep/z.webp", "a/clip.mp4", "a/.hidden.jpg", "n.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    a = tmp_path / "a"
+    photographs = [Source(0, a / name, still=True) for name in ("deep/z.webp", "x.jpg", "y.PNG")]
+    assert find_videos([f"stills:{a}"]) == photographs
+    assert find_videos([f"stills:{a}/x.jpg"]) == photographs[1:2]
+    both = find_videos([f"stills:{a}", a])
+    assert [source for source in both if source.still] == photographs
+    assert [s.path for s in both if not s.still] == [a, a / "clip.mp4", a / "deep"]
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match=r"no image below stills:.*none; give another"):
+        find_videos([f"stills:{tmp_path}/none", a])
+    with pytest.raises(InputError, match=r"^\S*gone: no such file or folder"):
+        find_videos([f"stills:{tmp_path}/gone"])
+
+
 def test_mixed_places_stay_apart(tmp_path: Path) -> None:
     for name in ("a/x.mp4", "b/y.mp4"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -158,6 +158,21 @@ def test_what_lies_in_two_places_is_looked_through_once(
     assert read == paths
 
 
+def test_photographs_are_shots_of_one_frame(make: Any, tmp_path: Path) -> None:
+    folder = make.stills(tmp_path / "a", [make.scene(i) for i in range(3)])
+    paths = sorted(folder.iterdir())
+    sources = [Source(0, folder), *(Source(0, path, still=True) for path in paths)]
+    for _ in range(2):
+        shots, _ = index_shots(sources, tmp_path / "clips.json")
+        stills = [shot for shot in shots if shot.still]
+        assert sorted(stills, key=str) == [Shot(str(path), 0, 1) for path in paths]
+        assert len({shot.video for shot in stills}) == 3
+        assert len(shots) == 4
+    # The same file taken for a video has one frame, which is none to train on.
+    with pytest.raises(InputError, match="none of the 1 videos"):
+        index(paths[:1], tmp_path / "clips.json")
+
+
 def test_digest_is_of_content_and_places() -> None:
     def told(*places: int, name: str = "") -> str:
         return digest([Shot(f"{name}{i}", 0, 9, i, place) for i, place in enumerate(places)])
