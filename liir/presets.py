@@ -111,6 +111,8 @@ class TrainingConfig:
         gap: Largest distance of the two frames of a pair, in frames.
         chunk: Frames decoded together; `reuse` pairs are drawn from them.
         reuse: Steps in a row that draw from the same chunk.
+        cache_mib: Bytes of decoded frames kept for later chunks, in MiB, over all the processes
+            that decode; worth it where the whole data set fits. The samples are the same.
         radius: Half the side of the window colours are rebuilt from, in cells at stride 4.
         similarity: As in `TrackingConfig`.
         temperature: As in `TrackingConfig`.
@@ -153,6 +155,7 @@ class TrainingConfig:
     gap: int = 6
     chunk: int = 16
     reuse: int = 8
+    cache_mib: int = 0
     radius: int = 6
     similarity: Similarity = "cosine"
     temperature: float = 0.07

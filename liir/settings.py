@@ -19,7 +19,7 @@ _MAY_BE_ZERO = {
     *("first", "size", "point_threshold", "gaussians", "seed", "warmup"),
     *("weight_decay", "inter_weight", "compact_weight"),
     *("view_share", "view_rotation", "view_shear", "view_shift", "view_perspective", "view_bend"),
-    *("view_light", "view_colour"),
+    *("view_light", "view_colour", "cache_mib"),
 }
 _MOST = {"view_share": 1, "view_perspective": 0.4, "view_light": 1, "view_colour": 1}
 

@@ -6,6 +6,7 @@ step, and any number of worker processes gives the same batches.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +18,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from liir.errors import InputError
 from liir.learning.draws import Draws
+from liir.learning.frame_cache import FrameCache
 from liir.learning.shots import Shot
 from liir.learning.views import crop, nowhere, two_views
 from liir.pictures import photograph
@@ -85,7 +87,7 @@ class Pairs(Dataset[Batch]):
         """The batch of that step."""
         pairs, dropped, videos = [], [], []
         for slot in range(self.config.batch):
-            shot, frames = self._chunk(step, slot)
+            shot, frames = self.chunk(step, slot)
             rng = np.random.default_rng((self.config.seed, 1, step, slot))
             pairs.append(self._pair(shot, frames, rng))
             dropped.append(int(rng.integers(1, 3)))
@@ -99,7 +101,8 @@ class Pairs(Dataset[Batch]):
             correspondence=torch.from_numpy(np.stack([pair.correspondence for pair in pairs])),
         )
 
-    def _chunk(self, step: int, slot: int) -> tuple[Shot, list[Rgb]]:
+    def chunk(self, step: int, slot: int) -> tuple[Shot, list[Rgb]]:
+        """The decoded frames (H, W, 3) that a slot draws from at that step, and what they are."""
         config = self.config
         number = step // config.reuse
         if slot not in self._chunks or self._chunks[slot][0] != number:
@@ -124,9 +127,18 @@ class Pairs(Dataset[Batch]):
         raise InputError("a hundred clips in a row could not be decoded; check the training data")
 
     def _frames(self, shot: Shot, start: int, stop: int) -> list[Rgb]:
-        if shot.still:
-            return [self._shrunk(photograph(Path(shot.path), self.config.frame_side))]
-        return [self._shrunk(frame.rgb) for frame in open_video(shot.path).frames(start, stop)]
+        def read(start: int, stop: int) -> list[Rgb]:
+            if shot.still:
+                return [self._shrunk(photograph(Path(shot.path), self.config.frame_side))]
+            return [self._shrunk(frame.rgb) for frame in open_video(shot.path).frames(start, stop)]
+
+        return self._cache.frames(shot.path, start, stop, read)
+
+    @functools.cached_property
+    def _cache(self) -> FrameCache:
+        """Made where it is used: the processes that load share the budget."""
+        worker = get_worker_info()
+        return FrameCache((self.config.cache_mib << 20) // (worker.num_workers if worker else 1))
 
     def _shrunk(self, rgb: Rgb) -> Rgb:
         """The frame, or a smaller one of the same shape (H, W, 3)."""

@@ -26,6 +26,7 @@ _KNOTS = 4  # on a side, of the thin plate
 
 Rgb = NDArray[np.uint8]
 Floats = NDArray[np.float64]
+Colours = NDArray[np.float32]
 
 
 def two_views(
@@ -45,8 +46,8 @@ def two_views(
     left, top, side = box
     scale = side / config.crop
     places = warp(config, rng)
-    target = _sampled(Image.fromarray(frame), places * scale + (left, top), scale)
-    views = (crop(frame, box, config.crop).astype(np.float64), target)
+    target = _sampled(frame, places * scale + (left, top), scale)
+    views = (crop(frame, box, config.crop).astype(np.float32), target)
     return np.stack([_lit(view, config, rng) for view in views]), correspondence(places)
 
 
@@ -126,11 +127,11 @@ def _plate(size: int) -> Floats:
     return np.asarray(plate(_middles(size)))
 
 
-def _sampled(frame: Image.Image, places: Floats, scale: float) -> Floats:
+def _sampled(frame: Rgb, places: Floats, scale: float) -> Colours:
     """The frame's colours at some places; beyond its border it is mirrored.
 
     Args:
-        frame: H x W.
+        frame: (H, W, 3).
         places: (S, S, 2) x, y in pixels of the frame; (0, 0) is its corner.
         scale: Pixels of the frame between two neighbouring places, about.
 
@@ -138,21 +139,25 @@ def _sampled(frame: Image.Image, places: Floats, scale: float) -> Floats:
         (S, S, 3).
     """
     # Shrunk first by as much as the reference view, which averages; only the part in use.
-    low = np.clip(np.floor(places.min(axis=(0, 1)) - 2 * scale), 0, np.array(frame.size) - 1)
-    high = np.clip(np.ceil(places.max(axis=(0, 1)) + 2 * scale), low + 1, frame.size)
-    wide, tall = (max(1, round(length / scale)) for length in high - low)
-    part = frame.resize((wide, tall), Image.Resampling.BILINEAR, box=(*low, *high))
-    pixels = torch.from_numpy(np.array(part, dtype=np.float32)).permute(2, 0, 1)[None]
+    ends = np.array(frame.shape[1::-1])
+    x, y = places[..., 0], places[..., 1]
+    margin = 2 * scale
+    low = np.floor((x.min() - margin, y.min() - margin)).clip(0, ends - 1).astype(int)
+    high = np.ceil((x.max() + margin, y.max() + margin)).clip(low + 1, ends).astype(int)
+    size = [max(1, round(length / scale)) for length in high - low]
+    part = Image.fromarray(frame[low[1] : high[1], low[0] : high[0]])
+    small = np.array(part.resize(size, Image.Resampling.BILINEAR), dtype=np.float32)
+    pixels = torch.from_numpy(small).permute(2, 0, 1)[None]
     at = torch.from_numpy(((places - low) / (high - low) * 2 - 1).astype(np.float32))[None]
     taken = F.grid_sample(pixels, at, padding_mode="reflection", align_corners=False)
-    found: Floats = taken[0].permute(1, 2, 0).double().numpy()
+    found: Colours = taken[0].permute(1, 2, 0).numpy()
     return found
 
 
-def _lit(view: Floats, config: TrainingConfig, rng: np.random.Generator) -> Rgb:
+def _lit(view: Colours, config: TrainingConfig, rng: np.random.Generator) -> Rgb:
     """A view (S, S, 3) in another light: brightness, contrast, tint and saturation."""
     light, colour = config.view_light, config.view_colour
-    tint = 1 + rng.uniform(-colour, colour, 3)
+    tint = (1 + rng.uniform(-colour, colour, 3)).astype(np.float32)
     brightness, contrast = 255 * rng.uniform(-light, light) / 2, 1 + rng.uniform(-light, light)
     saturation = 1 + rng.uniform(-colour, colour)
     grey = view.mean(axis=-1, keepdims=True)

@@ -13,6 +13,7 @@ from scipy.ndimage import map_coordinates
 from torch.utils.data import DataLoader
 
 from liir.errors import InputError
+from liir.learning import clips
 from liir.learning.clips import Batch, Pairs, Runs
 from liir.learning.shots import Shot
 from liir.presets import TrainingConfig
@@ -151,6 +152,26 @@ def test_seed_and_step_alone_decide(told: Path) -> None:
     other = TrainingConfig(**{**vars(CONFIG), "seed": 1})
     assert not equal(Pairs(shots, other)[0], batches[0])
     assert len({batch.rgb.numpy().tobytes() for batch in batches}) == 10
+
+
+@pytest.mark.parametrize("mib", [1, 100])
+def test_frames_kept_change_no_sample(
+    told: Path, monkeypatch: pytest.MonkeyPatch, mib: int
+) -> None:
+    shots = [Shot(str(told), 0, 12), Shot(str(told), 12, 24)]
+    plain, kept = Pairs(shots, CONFIG), Pairs(shots, replace(CONFIG, cache_mib=mib))
+    opened: list[int] = []
+    real = clips.open_video
+
+    def counted(path: str) -> Any:
+        opened.append(1)
+        return real(path)
+
+    batches = [plain[step] for step in range(40)]
+    monkeypatch.setattr(clips, "open_video", counted)
+    for step in range(40):
+        assert equal(kept[step], batches[step])
+    assert len(opened) < (12 if mib == 100 else 30)  # of 10 runs x 3 chunks
 
 
 def test_any_number_of_processes_gives_the_same_batches(make: Any, tmp_path: Path) -> None:
