@@ -92,6 +92,8 @@ class TrainingConfig:
             all of them are one place.
         draw: What is equally likely within a place: each of its "videos", or each of its "frames",
             so that a longer video comes more often.
+        cuts: Where cuts are looked for: in every video, by decoding it once before the first step
+            ("index"), or in each chunk as it is decoded ("chunk"), which starts at once.
         batch: Pairs of frames per step.
         crop: Side of the square crops the network sees, in pixels; a multiple of 8.
         crop_source: Smallest and largest side of the crop in the source frame, in pixels; the
@@ -139,6 +141,7 @@ class TrainingConfig:
     seed: int = 0
     mix: tuple[float, ...] = ()
     draw: Literal["videos", "frames"] = "videos"
+    cuts: Literal["index", "chunk"] = "index"
     batch: int = 8
     crop: int = 128
     crop_source: tuple[int, int] = (96, 288)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from liir.errors import InputError
-from liir.pictures import is_stack, photograph, to_rgb
+from liir.pictures import is_stack, to_rgb
 from liir.video import open_video
 
 RNG = np.random.default_rng(0)
@@ -220,24 +220,3 @@ def test_a_file_of_many_pages_is_not_one_picture_of_a_folder(tmp_path: Path) -> 
         assert not is_stack(path)
     assert open_video(tmp_path / "phone").length == 2
     assert not is_stack(tmp_path / "none.tif")
-
-
-def test_a_photograph_is_decoded_no_larger_than_needed(tmp_path: Path) -> None:
-    y, x = np.mgrid[:1600, :2000]
-    rgb = np.stack((x * 255 // 2000, y * 255 // 1600, np.full_like(x, 90)), -1).astype(np.uint8)
-    path = tmp_path / "large.jpg"
-    Image.fromarray(rgb).save(path, quality=95)
-    small = photograph(path, 300)
-    assert small.shape == (400, 500, 3)
-    assert np.abs(small.astype(int) - rgb[2::4, 2::4]).max() <= 4
-    assert photograph(path, 5000).shape == rgb.shape
-
-
-def test_photographs_of_any_depth(tmp_path: Path) -> None:
-    deep = np.linspace(1000, 5000, 30 * 40).reshape(30, 40).astype(np.uint16)
-    Image.fromarray(deep).save(tmp_path / "deep.png")
-    seen = photograph(tmp_path / "deep.png", 10)
-    assert (seen.shape, seen.dtype, seen.min(), seen.max()) == ((30, 40, 3), np.uint8, 0, 255)
-    (tmp_path / "none.jpg").write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"none\.jpg: cannot be read as an image"):
-        photograph(tmp_path / "none.jpg", 10)

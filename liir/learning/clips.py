@@ -23,11 +23,10 @@ from torch.utils.data import Dataset, get_worker_info
 from liir.errors import InputError
 from liir.learning.draws import Draws
 from liir.learning.frame_cache import FrameCache
-from liir.learning.shots import Shot
+from liir.learning.shards import open_clip, open_photograph
+from liir.learning.shots import Shot, split
 from liir.learning.views import crop, nowhere, two_views
-from liir.pictures import photograph
 from liir.presets import TrainingConfig
-from liir.video import open_video
 
 _log = logging.getLogger(__name__)
 
@@ -107,13 +106,13 @@ class Pairs(Dataset[Batch]):
         number = step // config.reuse
         if slot not in self._chunks or self._chunks[slot][0] != number:
             rng = np.random.default_rng((config.seed, 0, number, slot))
-            self._chunks[slot] = (number, *self._decode(rng))
+            self._chunks[slot] = (number, *self._decode(rng, number, slot))
         return self._chunks[slot][1:]
 
-    def _decode(self, rng: np.random.Generator) -> tuple[Shot, list[Rgb]]:
+    def _decode(self, rng: np.random.Generator, number: int, slot: int) -> tuple[Shot, list[Rgb]]:
         """Decodes a chunk of a random video; one that fails is logged and another drawn."""
-        for _ in range(100):
-            shot = self.draws.shot(rng)
+        for attempt in range(100):
+            shot = self.draws.shot(rng, number + attempt, slot)
             length = min(self.config.chunk, shot.stop - shot.start)
             start = int(rng.integers(shot.start, shot.stop - length + 1))
             try:
@@ -121,16 +120,23 @@ class Pairs(Dataset[Batch]):
             except InputError as error:
                 _log.warning("skipped: %s", error)
                 continue
-            if len(frames) == length:
-                return replace(shot, start=start, stop=start + length), frames
-            _log.warning("skipped: %s: frames %d+ are damaged", shot.path, start)
+            if len(frames) < length:
+                _log.warning("skipped: %s: frames %d+ are damaged", shot.path, start)
+                continue
+            if self.config.cuts == "chunk" and not shot.still:
+                first, last = max(split(enumerate(frames)), key=lambda span: span[1] - span[0])
+                start, frames = start + first, frames[first:last]
+            if shot.still or len(frames) > 1:
+                return replace(shot, start=start, stop=start + len(frames)), frames
         raise InputError("a hundred clips in a row could not be decoded; check the training data")
 
     def _frames(self, shot: Shot, start: int, stop: int) -> list[Rgb]:
         def read(start: int, stop: int) -> list[Rgb]:
+            path = Path(shot.path)
             if shot.still:
-                return [self._shrunk(photograph(Path(shot.path), self.config.frame_side))]
-            return [self._shrunk(frame.rgb) for frame in open_video(shot.path).frames(start, stop)]
+                return [self._shrunk(open_photograph(path, self.config.frame_side))]
+            with open_clip(path) as video:
+                return [self._shrunk(frame.rgb) for frame in video.frames(start, stop)]
 
         return self._cache.frames(shot.path, start, stop, read)
 

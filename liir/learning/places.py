@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from liir.errors import InputError
-from liir.pictures import IMAGE_SUFFIXES
+from liir.learning.shards import is_shard, shard
+from liir.pictures import IMAGE_SUFFIXES, has_palette
 from liir.video import VIDEO_SUFFIXES
 
+_log = logging.getLogger(__name__)
+LIST_SUFFIXES = frozenset({".txt", ".lst"})
 STILLS = "stills:"
 """Before a place: every image below it is a photograph of its own, no frame of a video."""
 
@@ -21,7 +26,8 @@ class Source:
 
     Attributes:
         place: Number of the place it was found in, as they are mixed; 0 where they are not.
-        path: A video file, a folder of frames, or an image file.
+        path: A video file, a folder of frames, or an image file; or one of these in a shard, as
+            if that were a folder.
         still: Whether it is a photograph.
     """
 
@@ -33,14 +39,19 @@ class Source:
 def find_videos(places: Sequence[str | Path], mix: Sequence[float] = ()) -> list[Source]:
     """Lists video files and folders of frames below the given places, sorted; no hidden ones.
 
+    Left out are folders of labels: those below a folder whose name begins with "annotations", and
+    those whose pictures have palettes.
+
     Args:
-        places: Videos, or folders of videos or of frames, nested at will; with "stills:" before
-            it, an image or a folder of images that have nothing to do with each other.
+        places: Videos, shards (.tar), folders of these or of frames, nested at will, or a text
+            file that lists such; with "stills:" before it, every image is one by itself, and has
+            nothing to do with the others.
         mix: A share for each place, which keeps them apart: what lies in two of them is found
             twice. If empty, all are one place, in which everything is found once.
 
     Raises:
-        InputError: A place does not exist, has nothing below it, or has no share.
+        InputError: A place does not exist, has nothing below it, has no share, or is a list
+            that cannot be read.
     """
     if mix and len(mix) != len(places):
         raise InputError(
@@ -53,7 +64,7 @@ def find_videos(places: Sequence[str | Path], mix: Sequence[float] = ()) -> list
         place = Path(word.removeprefix(STILLS))
         if not place.exists():
             raise InputError(f"{place}: no such file or folder to train on")
-        paths = _images(place.resolve()) if still else _videos(place.resolve())
+        paths = _expanded(place.resolve(), still)
         below = {Source(number if mix else 0, path, still) for path in paths}
         if not below and (mix or still):
             raise _nothing([word])
@@ -66,27 +77,66 @@ def find_videos(places: Sequence[str | Path], mix: Sequence[float] = ()) -> list
 def _nothing(places: Sequence[str | Path]) -> InputError:
     told = ", ".join(map(str, places))
     wanted = "image" if told.startswith(STILLS) else "video and no folder of images"
-    return InputError(f"no {wanted} below {told}; give another folder")
+    return InputError(f"no {wanted} below {told}; give another place")
 
 
-def _videos(place: Path) -> Iterator[Path]:
-    if place.is_file():
+def _expanded(place: Path, still: bool) -> Iterator[Path]:
+    """What a file or folder stands for."""
+    if place.suffix.lower() in LIST_SUFFIXES:
+        for path in _listed(place):
+            if path.suffix.lower() in LIST_SUFFIXES:
+                raise InputError(f"{place}: names another list, {path}; give both as places")
+            yield from _expanded(path, still)
+    elif place.is_dir():
+        yield from _walked(place, still)
+    elif is_shard(place):
+        try:
+            held = shard(place)
+        except InputError:  # told with the faults of the videos
+            yield place
+            return
+        yield from (place / name for name in (held.images if still else held.clips))
+    else:  # or there is no such file: what a list names may be gone, and is told with the faults
         yield place
-    for folder, files in _walked(place):
-        if any(file.suffix.lower() in IMAGE_SUFFIXES for file in files):
+
+
+def _listed(place: Path) -> Iterator[Path]:
+    """The paths of a text file, one a line, from its folder on."""
+    try:
+        lines = place.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{place}: cannot be read as a list of paths ({error})") from None
+    for line in map(str.strip, lines):
+        if line and not line.startswith("#"):
+            path = Path(os.path.normpath(place.parent / line))
+            # The lists of Kinetics have the class, or the length and the class, after the path.
+            plain = Path(re.sub(r"(\s+[0-9]+){1,2}$", "", str(path)))
+            yield plain if not path.exists() and plain.exists() else path
+
+
+def _walked(place: Path, still: bool) -> Iterator[Path]:
+    """What lies below a folder."""
+    labels: list[Path] = []
+    for name, inner, names in os.walk(place):
+        folder = Path(name)
+        below = [each for each in inner if each.lower().startswith("annotations")]
+        labels += (folder / each for each in below)
+        inner[:] = [each for each in inner if not each.startswith(".") and each not in below]
+        files = [folder / each for each in sorted(names) if not each.startswith(".")]
+        images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+        if still:
+            yield from images
+        elif images and folder != place and has_palette(images[0]):
+            labels.append(folder)
+        elif images:
             yield folder
-        yield from (file for file in files if file.suffix.lower() in VIDEO_SUFFIXES)
-
-
-def _images(place: Path) -> Iterator[Path]:
-    if place.is_file():
-        yield place
-    for _, files in _walked(place):
-        yield from (file for file in files if file.suffix.lower() in IMAGE_SUFFIXES)
-
-
-def _walked(place: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """Each folder from `place` on, with its files; without what is hidden."""
-    for folder, inner, names in os.walk(place):
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        yield Path(folder), [Path(folder, name) for name in names if not name.startswith(".")]
+        for file in files:
+            if is_shard(file):
+                yield from _expanded(file, still)
+            elif file.suffix.lower() in VIDEO_SUFFIXES and not still:
+                yield file
+    if labels:
+        _log.warning(
+            "%s: %d folders hold labels, not footage, and are left out, such as %s; name one to "
+            "train on it", place, len(labels), labels[0],
+        )  # fmt: skip

@@ -120,7 +120,7 @@ def train(
         (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     except OSError as error:
         raise InputError(f"{out}: no run can be kept there ({error.strerror})") from error
-    shots, _ = index_shots(videos, out / "clips.json", indexing)
+    shots, _ = index_shots(videos, out / "clips.json", indexing, preset.training.cuts)
     if preset.training.inter_weight > 0 and len({shot.video for shot in shots}) < 2:
         raise InputError(
             "inter-video reconstruction needs two videos or more, and all of these hold the same: "

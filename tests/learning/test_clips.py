@@ -161,14 +161,14 @@ def test_frames_kept_change_no_sample(
     shots = [Shot(str(told), 0, 12), Shot(str(told), 12, 24)]
     plain, kept = Pairs(shots, CONFIG), Pairs(shots, replace(CONFIG, cache_mib=mib))
     opened: list[int] = []
-    real = clips.open_video
+    real = clips.open_clip
 
-    def counted(path: str) -> Any:
+    def counted(path: Path) -> Any:
         opened.append(1)
         return real(path)
 
     batches = [plain[step] for step in range(40)]
-    monkeypatch.setattr(clips, "open_video", counted)
+    monkeypatch.setattr(clips, "open_clip", counted)
     for step in range(40):
         assert equal(kept[step], batches[step])
     assert len(opened) < (12 if mib == 100 else 30)  # of 10 runs x 3 chunks
@@ -198,6 +198,31 @@ def test_video_that_vanished_is_skipped(told: Path, caplog: pytest.LogCaptureFix
     assert any("gone.mp4" in record.getMessage() for record in caplog.records)
     with pytest.raises(InputError, match="a hundred clips in a row"):
         Pairs([gone], CONFIG)[0]
+
+
+def test_cuts_found_in_the_chunk(make: Any, tmp_path: Path) -> None:
+    frames = [*make.coordinates(9), *(255 - f for f in make.coordinates(15)[9:])]
+    folder = make.stills(tmp_path / "cut", frames)
+    pairs = Pairs([Shot(str(folder), 0, 15)], replace(CONFIG, cuts="chunk", chunk=8))
+    sides = set()
+    for step in range(0, 120, 4):
+        for name in pairs[step].names:
+            a, b = (int(number) for number in re.findall(r"\d+", name))
+            assert (a < 9) == (b < 9)
+            sides.add(a < 9)
+        for slot in range(CONFIG.batch):
+            shot, held = pairs.chunk(step, slot)
+            assert shot.stop - shot.start == len(held)
+    assert sides == {False, True}
+
+
+def test_shards_are_sampled_like_files(make: Any, told: Path, tmp_path: Path) -> None:
+    frames = {f"told/{p.name}": p for p in sorted(told.iterdir())}
+    path = make.shard(tmp_path / "s.tar", frames)
+    inside, outside = Shot(f"{path}/told", 0, 24, offset=512), Shot(str(told), 0, 24)
+    for step in (0, 5):
+        # Alone, each is all that can be drawn.
+        assert equal(Pairs([inside], CONFIG)[step], Pairs([outside], CONFIG)[step])
 
 
 # --- two views
