@@ -7,7 +7,6 @@ step, and any number of worker processes gives the same batches.
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,8 +27,6 @@ from liir.learning.shots import Shot, split
 from liir.learning.views import crop, nowhere, two_views
 from liir.presets import TrainingConfig
 
-_log = logging.getLogger(__name__)
-
 Rgb = NDArray[np.uint8]
 
 
@@ -47,6 +44,7 @@ class Batch:
         correspondence: (B, h, w, 2) float32; of two views of one picture, where each cell (stride
             4) of the target lies in the reference: x, y in pixels from the middle of its first.
             NaN for what lies outside it, and throughout for two frames of a video.
+        faults: Why, by path, videos that were drawn for it have been left out.
     """
 
     rgb: Tensor
@@ -55,6 +53,7 @@ class Batch:
     videos: Tensor
     names: list[str]
     correspondence: Tensor
+    faults: dict[str, str]
 
 
 class _Pair(NamedTuple):
@@ -81,6 +80,7 @@ class Pairs(Dataset[Batch]):
         self.config = config
         self.draws = Draws(shots, config)
         self._chunks: dict[int, tuple[int, Shot, list[Rgb]]] = {}
+        self._faults: dict[str, str] = {}
 
     def __getitem__(self, step: int) -> Batch:
         """The batch of that step."""
@@ -98,6 +98,7 @@ class Pairs(Dataset[Batch]):
             videos=torch.tensor(videos),
             names=[pair.name for pair in pairs],
             correspondence=torch.from_numpy(np.stack([pair.correspondence for pair in pairs])),
+            faults={path: self._faults.pop(path) for path in [*self._faults]},
         )
 
     def chunk(self, step: int, slot: int) -> tuple[Shot, list[Rgb]]:
@@ -110,7 +111,7 @@ class Pairs(Dataset[Batch]):
         return self._chunks[slot][1:]
 
     def _decode(self, rng: np.random.Generator, number: int, slot: int) -> tuple[Shot, list[Rgb]]:
-        """Decodes a chunk of a random video; one that fails is logged and another drawn."""
+        """Decodes a chunk of a random video; one that fails is noted and another drawn."""
         for attempt in range(100):
             shot = self.draws.shot(rng, number + attempt, slot)
             length = min(self.config.chunk, shot.stop - shot.start)
@@ -118,17 +119,19 @@ class Pairs(Dataset[Batch]):
             try:
                 frames = self._frames(shot, start, start + length)
             except InputError as error:
-                _log.warning("skipped: %s", error)
+                self._faults[shot.path] = str(error)
                 continue
             if len(frames) < length:
-                _log.warning("skipped: %s: frames %d+ are damaged", shot.path, start)
+                told = f"some of the frames from {start} to {start + length - 1} are damaged"
+                self._faults[shot.path] = f"{shot.path}: {told}"
                 continue
             if self.config.cuts == "chunk" and not shot.still:
                 first, last = max(split(enumerate(frames)), key=lambda span: span[1] - span[0])
                 start, frames = start + first, frames[first:last]
             if shot.still or len(frames) > 1:
                 return replace(shot, start=start, stop=start + len(frames)), frames
-        raise InputError("a hundred clips in a row could not be decoded; check the training data")
+        why = next(iter(self._faults.values()), "there is a cut after every frame")
+        raise InputError(f"a hundred clips in a row could not be decoded, such as {why}")
 
     def _frames(self, shot: Shot, start: int, stop: int) -> list[Rgb]:
         def read(start: int, stop: int) -> list[Rgb]:

@@ -136,7 +136,5 @@ def _walked(place: Path, still: bool) -> Iterator[Path]:
             elif file.suffix.lower() in VIDEO_SUFFIXES and not still:
                 yield file
     if labels:
-        _log.warning(
-            "%s: %d folders hold labels, not footage, and are left out, such as %s; name one to "
-            "train on it", place, len(labels), labels[0],
-        )  # fmt: skip
+        more = f" and {len(labels) - 1} more" if labels[1:] else ""
+        _log.warning("left out as labels: %s%s; name one to train on it", min(labels), more)

@@ -1,6 +1,5 @@
 """Clips sampled as pairs, the same wherever and whenever."""
 
-import logging
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -188,15 +187,22 @@ def test_any_number_of_processes_gives_the_same_batches(make: Any, tmp_path: Pat
         assert equal(batch, pairs[step])
 
 
-def test_video_that_vanished_is_skipped(told: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_video_that_vanished_is_left_out(told: Path) -> None:
     gone = Shot(str(told.with_name("gone.mp4")), 0, 9)
-    short = Shot(str(told), 20, 90)  # as long as the index says, but no longer
-    pairs = Pairs([gone, short, Shot(str(told.parent / "." / "told"), 0, 9)], CONFIG)
-    with caplog.at_level(logging.WARNING):
-        for step in range(6):
-            assert len(pairs[step].names) == 3
-    assert any("gone.mp4" in record.getMessage() for record in caplog.records)
-    with pytest.raises(InputError, match="a hundred clips in a row"):
+    short = Shot(str(told.parent / "." / "short"), 20, 90)  # as long as the index says
+    told.parent.joinpath("short").symlink_to(told)
+    pairs = Pairs([gone, short, Shot(str(told), 0, 9)], CONFIG)
+    faults: dict[str, str] = {}
+    for step in range(24):
+        batch = pairs[step]
+        assert all(name.startswith("told") for name in batch.names)
+        faults |= batch.faults
+        if step % CONFIG.reuse:
+            assert not batch.faults  # told once, when the chunk is decoded
+    assert faults.keys() == {gone.path, short.path}
+    assert "no such file" in faults[gone.path]
+    assert "short: some of the frames from" in faults[short.path]
+    with pytest.raises(InputError, match=r"a hundred clips in a row .*gone\.mp4: no such file"):
         Pairs([gone], CONFIG)[0]
 
 

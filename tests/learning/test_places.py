@@ -98,7 +98,7 @@ def test_youtube_vos(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         for video in ("0a1b", "0c2d")
     ]
     (record,) = caplog.records
-    assert "4 folders hold labels" in record.getMessage()
+    assert f"labels: {tmp_path}/train/Annotations and 3 more" in record.getMessage()
     # Who names them gets them.
     assert len(found(tmp_path / "train" / "Annotations")) == 2
 

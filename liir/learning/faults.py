@@ -1,0 +1,35 @@
+"""What could not be read of the training data, counted and named when a run ends."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+_log = logging.getLogger(__name__)
+_NAMED = 20
+
+
+def tell_faults(faults: Mapping[str, str], videos: int, log: Path, step: int) -> None:
+    """Writes a line to the log and, with every reason, one to the run's log file.
+
+    Args:
+        faults: Why, by the path of each video that was left out.
+        videos: How many there are in all.
+        log: The file, a JSON object a line.
+        step: Steps done.
+    """
+    if not faults:
+        return
+    names = [Path(path).name for path in sorted(faults)]
+    more = ", ..." if len(names) > _NAMED else ""
+    _log.warning(
+        "%d of %d videos could not be read and were left out: %s%s (why: %s)",
+        len(names), videos, ", ".join(names[:_NAMED]), more, log,
+    )  # fmt: skip
+    try:
+        with log.open("a") as file:
+            file.write(json.dumps({"step": step, "videos": videos, "left_out": {**faults}}) + "\n")
+    except OSError as error:
+        _log.warning("%s: not written: %s", log, error)
