@@ -151,7 +151,7 @@ def train(
             "outside `if __name__ == '__main__':`; resume with more memory, or workers=0"
         ) from error
     finally:
-        tell_faults(faults | run.faults, len(videos), out / "log.jsonl", run.step)
+        tell_faults(faults | run.faults, len(videos), out, run.step, run.seconds)
     return out / WEIGHTS
 
 

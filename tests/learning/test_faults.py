@@ -25,22 +25,23 @@ TINY = Preset(
 
 def test_counted_named_and_with_reasons(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     log = tmp_path / "log.jsonl"
-    tell_faults({}, 10, log, 5)
+    tell_faults({}, 10, tmp_path, 5, 1.26)
     assert not log.exists()
     log.write_text("{}\n")
-    tell_faults({"/d/b.mp4": "b is cut", "/d/a.mp4": "a is empty"}, 10, log, 5)
+    tell_faults({"/d/b.mp4": "b is cut", "/d/a.mp4": "a is empty"}, 10, tmp_path, 5, 1.26)
     (record,) = caplog.records
     assert "2 of 10 videos could not be read and were left out: a.mp4, b.mp4 (" in record.message
     assert json.loads(log.read_text().splitlines()[1]) == {
         "step": 5,
+        "seconds": 1.3,
         "videos": 10,
         "left_out": {"/d/b.mp4": "b is cut", "/d/a.mp4": "a is empty"},
     }
     caplog.clear()
-    tell_faults({f"{i:03}.mp4": "bad" for i in range(50)}, 99, log, 5)
+    tell_faults({f"{i:03}.mp4": "bad" for i in range(50)}, 99, tmp_path, 5, 1.26)
     assert "018.mp4, 019.mp4, ... (why" in caplog.records[0].message
     assert len(json.loads(log.read_text().splitlines()[2])["left_out"]) == 50
-    tell_faults({"a.mp4": "bad"}, 1, tmp_path / "none" / "log.jsonl", 5)  # a full disk
+    tell_faults({"a.mp4": "bad"}, 1, tmp_path / "none", 5, 1.26)  # a full disk
     assert "not written" in caplog.records[-1].message
 
 

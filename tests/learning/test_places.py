@@ -1,5 +1,6 @@
 """What lies below the places named on the command line."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from liir.cli import main
 from liir.errors import InputError
 from liir.learning.places import Source, find_videos
 
@@ -164,3 +166,15 @@ def test_shards_are_found_in_folders(make: Any, tmp_path: Path) -> None:
     (tmp_path / "set" / "2.tar").write_bytes(b"no tar" * 200)
     expected = [f"{i}.tar/{name}" for i in range(2) for name in ("a", "b.mp4")] + ["2.tar"]
     assert found(tmp_path) == [str(tmp_path / "set" / name) for name in expected]
+
+
+def test_the_command_line_takes_them(make: Any, tmp_path: Path) -> None:
+    make.stills(tmp_path / "clip", make.pan(make.scene(0, 200), 6, 2))
+    make.stills(tmp_path / "photographs", [make.scene(1), make.scene(2)])
+    (tmp_path / "list.txt").write_text("clip 6 0\n")
+    words = f"train {tmp_path}/list.txt stills:{tmp_path}/photographs --mix 3 1 --steps 2"
+    words += f" --out {tmp_path}/run --width 0.125 --workers 0"
+    quick = ["batch=2", "crop=32", "chunk=4", "radius=2", "position=none", "crop_source=24,48"]
+    assert main([*words.split(), *(word for each in quick for word in ("--set", each))]) == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["training"]["mix"] == [3, 1]
