@@ -249,7 +249,8 @@ def train(
     state, which is saved every few minutes and on Ctrl-C.
 
     Args:
-        folders: Videos, folders of videos, folders of frames; nested at will.
+        folders: Videos, folders of videos or frames (nested at will), tar shards, or lists of
+            such (.txt). stills:FOLDER holds photographs, each seen twice. See docs/data.md.
         out: Folder of the run.
         preset: What to train: small, if not given, base, or a step of the published ablation
             (paper, mast, baseline, position, inter, compact).

@@ -21,7 +21,10 @@ MOST_GAUSSIANS = 9
 _MAY_BE_ZERO = {
     *("first", "size", "point_threshold", "gaussians", "seed", "warmup"),
     *("weight_decay", "inter_weight", "compact_weight", "second_stage", "bank_points"),
+    *("view_share", "view_rotation", "view_shear", "view_shift", "view_perspective", "view_bend"),
+    *("view_light", "view_colour", "cache_mib"),
 }
+_MOST = {"view_share": 1, "view_perspective": 0.4, "view_light": 1, "view_colour": 1}
 
 
 def parse_settings(texts: Sequence[str], *parts: str) -> dict[str, dict[str, Any]]:
@@ -98,6 +101,8 @@ def _check_range(name: str, value: Any) -> None:
             continue
         if not math.isfinite(number) or number < 0 or (number == 0 and name not in _MAY_BE_ZERO):
             raise InputError("is out of range: give a positive number")
+        if number > _MOST.get(name, math.inf):
+            raise InputError(f"is out of range: give {_MOST[name]} or less")
         if name == "size" and 0 < number < LEAST_SIZE:
             raise InputError(
                 f"is too small: give {LEAST_SIZE} pixels or more, or 0 for the video's own"

@@ -136,6 +136,17 @@ def test_a_mixture_resumes_bit_for_bit(clip: Path, tmp_path: Path) -> None:
         train(places[:1], mixed, tmp_path / "half", steps=7, workers=0, resume=True)
 
 
+def test_videos_and_photographs_train_together(clip: Path, tmp_path: Path) -> None:
+    for i in range(3):
+        noise = np.random.default_rng(i).integers(0, 256, (40, 50 + i, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{i}.png")
+    mixed = replace(WHOLE, training=replace(WHOLE.training, mix=(1, 1)))
+    places = [clip, f"stills:{tmp_path}"]
+    train(places, mixed, tmp_path / "run", steps=4, workers=0)
+    assert restore(tmp_path / "run").step == 4
+    train(places[1:], TINY, tmp_path / "alone", steps=2, workers=0)  # no video is needed
+
+
 def test_minutes_given_again_change_nothing(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
