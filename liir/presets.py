@@ -56,6 +56,9 @@ class TrackingConfig:
         temperature: Divides the similarity before the softmax.
         radius: Half the side of the square search window, in feature cells (stride 4).
         topk: Keys kept per query over all references jointly; None keeps the whole window.
+        rival_margin: Similarity by which another query has to be closer to all of a query's keys
+            for it to be taken for new, and left to the background (see `newcomers`); 0: never.
+            Needs `topk`.
         feedback: "soft" feeds label scores back as they are, "hard" their one-hot maximum.
         annotated: Annotated frames matched at most, the latest ones and the very first.
         first: References counted from the nearest annotated frame in the direction of travel.
@@ -77,6 +80,7 @@ class TrackingConfig:
     temperature: float = 0.05
     radius: int = 12
     topk: int | None = 5
+    rival_margin: float = 0.06
     feedback: Literal["soft", "hard"] = "soft"
     annotated: int = 4
     first: tuple[int, ...] = (0, 5)
