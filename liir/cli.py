@@ -28,8 +28,9 @@ import tyro
 from tyro.conf import Positional, UseAppendAction, arg
 
 from liir import __version__, presets
-from liir.errors import InputError
+from liir.errors import InputError, ToldElsewhere
 from liir.files import written
+from liir.launch import is_first
 from liir.settings import parse_settings
 from liir.terminal import bar, check_out, one_line, out_of_memory, set_threads, with_flags
 
@@ -79,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(f"unknown verb {words[0]!r}{hint} (there are: {', '.join(verbs)})")
         config = (tyro.conf.FlagCreatePairsOff,)  # --soft, without a --no-soft
         return tyro.cli(verbs[words[0]], prog=f"liir {words[0]}", args=words[1:], config=config)
+    except ToldElsewhere:
+        return 2
     except (InputError, OSError) as error:
         print(f"liir: error: {one_line(error)}", file=sys.stderr)
         return 2
@@ -239,6 +242,7 @@ def train(
     device: Name = "auto",
     workers: Count = None,
     resume: bool = False,
+    auto_resume: bool = False,
 ) -> int:
     """Learn features from videos that nobody labelled.
 
@@ -247,6 +251,7 @@ def train(
 
     The folder then holds weights.safetensors, for liir track --model, and the run's
     state, which is saved every few minutes and on Ctrl-C.
+    With torchrun -m before liir, several GPUs or machines train: docs/distributed.md.
 
     Args:
         folders: Videos, folders of videos or frames (nested at will), tar shards, or lists of
@@ -266,6 +271,8 @@ def train(
         device: auto, cpu, cuda, cuda:1, mps, ...
         workers: Processes that decode video; 0 decodes in this one.
         resume: Go on from the run's checkpoint, with the run's own settings.
+        auto_resume: Go on if there is a checkpoint, begin if there is none: for jobs that are
+            started again with the same command.
     """
     texts = with_flags(setting, width=width, seed=seed, mix=",".join(map(str, mix)) or None)
     if resume and (own := [*([f"--preset {preset}"] if preset else []), *texts]):
@@ -278,7 +285,8 @@ def train(
     for part, changes in parse_settings(texts, "training", "model", "tracking").items():
         changed = dataclasses.replace(getattr(config, part), **changes)
         config = dataclasses.replace(config, **{part: changed})
-    check_out(out)
+    if is_first():  # which alone writes
+        check_out(out)
     from liir.learning import checkpoint, trainer
 
     states: list[trainer.Progress] = []
@@ -288,10 +296,13 @@ def train(
             states[1:] = [state]  # the first and the last
             show(state.step, state.steps, states[0].step - 1, f"loss {state.loss:.3f}")
 
-        options: dict[str, Any] = {"resume": resume, "device": device, "workers": workers}
+        options: dict[str, Any] = {"device": device, "workers": workers}
+        options["resume"] = resume or ("auto" if auto_resume else False)
         options["init"] = init
         options |= {"steps": steps, "minutes": minutes, "progress": progress}
         weights = trainer.train(folders, config, out, **options)
+    if not is_first():
+        return 0
     # A run without a step was interrupted before it, or there was nothing left to do.
     last = states[-1] if states else checkpoint.restore(out)
     if last.steps is None or last.step < last.steps:

@@ -12,13 +12,15 @@ MAX_LINES = 400
 
 # A module may import only from modules above it. Names may stand here before their file exists.
 ORDER = """
-errors files inputs presets settings frames pictures truncation video_file video_writer video
+errors launch files inputs presets settings frames pictures truncation video_file video_writer video
 rle coco labels annotations export jobs
 colour grid position encoder matching compactness newcomers memory votes keypoints result spool
 tracking
+learning.batch_norm learning.distributed
 learning.shards learning.places learning.shots learning.draws learning.views learning.frame_cache
 learning.clips learning.faults learning.negatives learning.reconstruction learning.objective
-learning.checkpoint learning.start learning.trainer
+learning.checkpoint learning.start learning.schedule learning.signals
+learning.trainer
 evaluation.metrics evaluation.layouts evaluation.benchmarks evaluation.ablation
 figures folder labelling page.* terminal cli
 """.split()
