@@ -121,27 +121,22 @@ class Objective(nn.Module):
         hidden = hidden_colours(lab, dropped)
         compact = second and config.compact_weight > 0 and config.gaussians > 0
         losses = intra_video_losses(pixel, hidden, config, compact=compact)
-        share = batch / config.batch
-        losses["intra"] = share * losses["intra"]
         if compact:
-            losses["compact"] = share * config.compact_weight * losses["compact"]
+            losses["compact"] = config.compact_weight * losses["compact"]
         if region is not None and self.bank is not None:
             if self.bank.full:
                 region = normalise(region.float(), config.similarity)
-                losses["inter"] = (
-                    share
-                    * config.inter_weight
-                    * inter_video_loss(
-                        region.unflatten(0, (batch, frames)),
-                        hidden,
-                        functools.partial(self._others, videos),
-                        config,
-                    )
+                losses["inter"] = config.inter_weight * inter_video_loss(
+                    region.unflatten(0, (batch, frames)),
+                    hidden,
+                    functools.partial(self._others, videos),
+                    config,
                 )
             with torch.no_grad():
                 slow = normalise(slow.float(), config.similarity)
                 self._fresh = self._points(slow, hidden[:, -1]), videos
-        return losses
+        # All are means over samples, of which this process has some.
+        return {name: batch / config.batch * loss for name, loss in losses.items()}
 
     def _mine(self, drawn: Tensor) -> Tensor:
         """This process's part of what is drawn for the whole batch, so that all draw the same."""

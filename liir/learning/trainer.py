@@ -95,7 +95,7 @@ def train(
         device: As in `liir.load`.
         workers: Processes that decode, 0 to decode in this one; default one, or this one's share of
             a quarter of the cores. The batches are the same.
-        progress: Called after every step.
+        progress: Called after every step, in the first process.
         indexing: Called, before the first step, with the number of videos looked through and of
             all videos.
 
