@@ -8,6 +8,8 @@ usage: liir VERB ...          liir VERB --help tells all about one
       learn features from videos that nobody labelled
   liir evaluate davis2016 ROOT --model small
       score a model on a benchmark
+  liir convert FILE.pth --out FILE.safetensors
+      use weights of the public MAST or LIIR code
   liir --version
 
 Exit code: 0 done, 1 out of memory or an error in liir, 2 bad input (one line says what and how
@@ -71,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0 if words else 2
     logging.addLevelName(logging.WARNING, "warning")  # as "liir: error:" is written
     logging.basicConfig(format="liir: %(levelname)s: %(message)s")
-    verbs: dict[str, Callable[..., int]] = {"track": track, "train": train, "evaluate": evaluate}
+    every: list[Callable[..., int]] = [track, train, evaluate, convert]
+    verbs = {verb.__name__: verb for verb in every}
     try:
         if words[0] not in verbs:
             near = difflib.get_close_matches(words[0], [*verbs, "--help", "--version"], n=1)
@@ -250,8 +253,7 @@ def train(
     Args:
         folders: Videos, folders of videos, folders of frames; nested at will.
         out: Folder of the run.
-        preset: What to train: small, if not given, base, or a step of the published ablation
-            (paper, mast, baseline, position, inter, compact).
+        preset: small, if not given, base, baseline, position, inter, compact, paper or mast.
         steps: Length of the run. Give this or --minutes.
         minutes: Time to train for; becomes a number of steps after 50 timed ones.
         width: Factor on the channels of the network.
@@ -370,4 +372,29 @@ def evaluate(
         json.parent.mkdir(parents=True, exist_ok=True)
         with written(json) as partial:
             partial.write_text(report.to_json() + "\n", "utf-8")
+    return 0
+
+
+# --- Convert
+
+
+def convert(
+    checkpoint: Annotated[Positional[Path], arg(metavar="FILE.pth")],
+    /,
+    *,
+    out: Annotated[Path, arg(metavar="FILE.safetensors")],
+) -> int:
+    """Make weights of a checkpoint of the public MAST or LIIR code; no code in it is run.
+
+    Args:
+        checkpoint: What their training wrote.
+        out: The file to write, for liir track --model and liir train --init.
+    """
+    check_out(out.parent)
+    from liir.conversion import convert as converted
+
+    done = converted(checkpoint, out)
+    print(f"weights  {out} (preset {done.preset.name}, width {done.preset.model.width:g})")
+    for what, names in (("left out", done.unused), ("begins at random", done.untrained)):
+        print(f"{what}: {', '.join(names) or 'nothing'}")
     return 0
