@@ -8,8 +8,7 @@ usage: liir VERB ...          liir VERB --help tells all about one
       learn features from videos that nobody labelled
   liir evaluate davis2016 ROOT --model small
       score a model on a benchmark
-  liir convert FILE.pth --out FILE.safetensors
-      use weights of the public MAST or LIIR code
+  liir convert FILE.pth --out FILE.safetensors      weights of the public MAST or LIIR code
   liir --version
 
 Exit code: 0 done, 1 out of memory or an error in liir, 2 bad input (one line says what and how
@@ -235,6 +234,7 @@ def train(
     steps: Count = None,
     minutes: Annotated[float | None, arg(metavar="M")] = None,
     width: Annotated[float | None, arg(metavar="FACTOR")] = None,
+    mix: Annotated[tuple[float, ...], arg(metavar="SHARE...")] = (),
     seed: Count = None,
     setting: Settings = (),
     init: Annotated[str | None, arg(metavar="NAME")] = None,
@@ -251,12 +251,15 @@ def train(
     state, which is saved every few minutes and on Ctrl-C.
 
     Args:
-        folders: Videos, folders of videos, folders of frames; nested at will.
+        folders: Videos, folders of videos or frames (nested at will), tar shards, or lists of
+            such (.txt). stills:FOLDER holds photographs, each seen twice. See docs/data.md.
         out: Folder of the run.
         preset: small, if not given, base, baseline, position, inter, compact, paper or mast.
         steps: Length of the run. Give this or --minutes.
         minutes: Time to train for; becomes a number of steps after 50 timed ones.
         width: Factor on the channels of the network.
+        mix: A share for each FOLDER: --mix 3 1 draws three samples from the first for one from
+            the second. If not given, all their videos are equally likely.
         seed: Fixes initial weights and the order of samples.
         setting: Another setting of the training or model, such as crop=256 or position=none;
             with tracking. before it, one of the tracking that the weights are for.
@@ -265,7 +268,7 @@ def train(
         workers: Processes that decode video; 0 decodes in this one.
         resume: Go on from the run's checkpoint, with the run's own settings.
     """
-    texts = with_flags(setting, width=width, seed=seed)
+    texts = with_flags(setting, width=width, seed=seed, mix=",".join(map(str, mix)) or None)
     if resume and (own := [*([f"--preset {preset}"] if preset else []), *texts]):
         raise InputError(f"--resume goes on with the run's own settings: leave {own[0]!r} out")
     if workers is not None and workers < 0:
@@ -388,13 +391,10 @@ def convert(
 
     Args:
         checkpoint: What their training wrote.
-        out: The file to write, for liir track --model and liir train --init.
+        out: The file to write.
     """
     check_out(out.parent)
-    from liir.conversion import convert as converted
+    from liir import conversion
 
-    done = converted(checkpoint, out)
-    print(f"weights  {out} (preset {done.preset.name}, width {done.preset.model.width:g})")
-    for what, names in (("left out", done.unused), ("begins at random", done.untrained)):
-        print(f"{what}: {', '.join(names) or 'nothing'}")
+    print(f"weights  {out} ({conversion.convert(checkpoint, out)})")
     return 0

@@ -59,6 +59,12 @@ class Converted:
     unused: tuple[str, ...]
     untrained: tuple[str, ...]
 
+    def __str__(self) -> str:
+        told = f"preset {self.preset.name}, width {self.preset.model.width:g}"
+        for what, names in (("left out", self.unused), ("begins at random", self.untrained)):
+            told += f"; {what}: {', '.join(names)}" if names else ""
+        return told
+
 
 def convert(path: Path, out: Path) -> Converted:
     """Writes the weights of a public checkpoint as liir's own.

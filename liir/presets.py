@@ -56,6 +56,9 @@ class TrackingConfig:
         temperature: Divides the similarity before the softmax.
         radius: Half the side of the square search window, in feature cells (stride 4).
         topk: Keys kept per query over all references jointly; None keeps the whole window.
+        rival_margin: Similarity by which another query has to be closer to all of a query's keys
+            for it to be taken for new, and left to the background (see `newcomers`); 0: never.
+            Needs `topk`.
         feedback: "soft" feeds label scores back as they are, "hard" their one-hot maximum.
         annotated: Annotated frames matched at most, the latest ones and the very first.
         first: References counted from the nearest annotated frame in the direction of travel.
@@ -77,6 +80,7 @@ class TrackingConfig:
     temperature: float = 0.05
     radius: int = 12
     topk: int | None = 5
+    rival_margin: float = 0.06
     feedback: Literal["soft", "hard"] = "soft"
     annotated: int = 4
     first: tuple[int, ...] = (0, 5)
@@ -98,14 +102,33 @@ class TrainingConfig:
 
     Attributes:
         seed: Fixes initial weights and the whole order of samples.
+        mix: Share of the samples that each of the places trained on gets, in any unit; empty:
+            all of them are one place.
+        draw: What is equally likely within a place: each of its "videos", or each of its "frames",
+            so that a longer video comes more often.
+        cuts: Where cuts are looked for: in every video, by decoding it once before the first step
+            ("index"), or in each chunk as it is decoded ("chunk"), which starts at once.
         batch: Pairs of frames per step.
         crop: Side of the square crops the network sees, in pixels; a multiple of 8.
         crop_source: Smallest and largest side of the crop in the source frame, in pixels; the
             largest is cut to the frame's short side.
         frame_side: Largest short side of decoded frames, in pixels; larger ones are shrunk.
+        view_share: Share of the samples of a video that are two views of one frame rather than two
+            frames; samples of photographs always are. The views differ, at most, by
+        view_rotation: degrees,
+        view_zoom: this factor, larger or smaller,
+        view_shear: this many pixels in x for one in y,
+        view_shift: this share of the crop's side, in x and in y,
+        view_perspective: this change of scale from the middle to a side, 0.4 or less,
+        view_bend: this share of the crop's side at the 4x4 knots of a thin plate,
+        view_light: this change of contrast, and half of it in brightness,
+        view_colour: this change of tint and saturation. The defaults keep nearly every true match
+            within a window of 6 cells.
         gap: Largest distance of the two frames of a pair, in frames.
         chunk: Frames decoded together; `reuse` pairs are drawn from them.
         reuse: Steps in a row that draw from the same chunk.
+        cache_mib: Bytes of decoded frames kept for later chunks, in MiB, over all the processes
+            that decode; worth it where the whole data set fits. The samples are the same.
         radius: Half the side of the window colours are rebuilt from, in cells at stride 4.
         similarity: As in `TrackingConfig`.
         temperature: As in `TrackingConfig`.
@@ -133,13 +156,26 @@ class TrainingConfig:
     """
 
     seed: int = 0
+    mix: tuple[float, ...] = ()
+    draw: Literal["videos", "frames"] = "videos"
+    cuts: Literal["index", "chunk"] = "index"
     batch: int = 8
     crop: int = 128
     crop_source: tuple[int, int] = (96, 288)
     frame_side: int = 480
+    view_share: float = 0.0
+    view_rotation: float = 10.0
+    view_zoom: float = 1.15
+    view_shear: float = 0.05
+    view_shift: float = 0.05
+    view_perspective: float = 0.1
+    view_bend: float = 0.03
+    view_light: float = 0.2
+    view_colour: float = 0.05
     gap: int = 6
     chunk: int = 16
     reuse: int = 8
+    cache_mib: int = 0
     radius: int = 6
     similarity: Similarity = "cosine"
     temperature: float = 0.07

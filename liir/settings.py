@@ -19,9 +19,12 @@ MOST_GAUSSIANS = 9
 """A window has more keys than that, whatever its radius."""
 
 _MAY_BE_ZERO = {
-    *("first", "size", "point_threshold", "gaussians", "seed", "warmup"),
+    *("first", "size", "point_threshold", "gaussians", "seed", "warmup", "rival_margin"),
     *("weight_decay", "inter_weight", "compact_weight", "second_stage", "bank_points"),
+    *("view_share", "view_rotation", "view_shear", "view_shift", "view_perspective", "view_bend"),
+    *("view_light", "view_colour", "cache_mib"),
 }
+_MOST = {"view_share": 1, "view_perspective": 0.4, "view_light": 1, "view_colour": 1}
 
 
 def parse_settings(texts: Sequence[str], *parts: str) -> dict[str, dict[str, Any]]:
@@ -72,7 +75,8 @@ def _wanted(hint: Any) -> str:
         return "one of " + ", ".join(map(str, inner))
     if get_origin(hint) is tuple:
         count = "" if inner[-1] is ... else f"{len(inner)} "
-        return f"{count}whole numbers with commas between them"
+        whole = "whole " if inner[0] is int else ""
+        return f"{count}{whole}numbers with commas between them"
     if inner:  # what may be None
         return " or ".join(_wanted(part) for part in inner)
     words: dict[Any, str] = {int: "a whole number", float: "a number", type(None): "none"}
@@ -97,6 +101,8 @@ def _check_range(name: str, value: Any) -> None:
             continue
         if not math.isfinite(number) or number < 0 or (number == 0 and name not in _MAY_BE_ZERO):
             raise InputError("is out of range: give a positive number")
+        if number > _MOST.get(name, math.inf):
+            raise InputError(f"is out of range: give {_MOST[name]} or less")
         if name == "size" and 0 < number < LEAST_SIZE:
             raise InputError(
                 f"is too small: give {LEAST_SIZE} pixels or more, or 0 for the video's own"

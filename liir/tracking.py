@@ -24,6 +24,7 @@ from liir.grid import Grid
 from liir.keypoints import draw_blob, read_points
 from liir.matching import match, normalise, window_tally
 from liir.memory import Memory, Reference
+from liir.newcomers import newcomers, yield_to_background
 from liir.presets import TrackingConfig
 from liir.result import Result, without
 from liir.spool import Spool
@@ -157,6 +158,7 @@ class Tracker:
         keys = torch.stack([r.keys for r in references])
         cells = (query.shape[1], query.shape[2])
         tally: Callable[[Tensor], Tensor]
+        new = None
         radius, temperature = config.radius, config.temperature
         if config.topk is None and config.gaussians:
             tally = condensed_window(query, keys, config)
@@ -167,7 +169,13 @@ class Tracker:
             tally = matches.tally
             if config.gaussians:
                 tally = condensed(matches, len(references), cells, config)
-        return vote(tally, references, 1 + len(self.ids)).T.reshape(-1, *cells)
+            if config.rival_margin:
+                new = newcomers(matches, cells, config)
+        objects = 1 + len(self.ids)
+        scores = vote(tally, references, objects)
+        if new is not None:
+            scores[:, :objects] = yield_to_background(scores[:, :objects], new, cells)
+        return scores.T.reshape(-1, *cells)
 
     def _overrule(self, tracked: Tensor, annotation: Annotation, grid: Grid) -> Tensor:
         """Puts an annotation over tracked scores (K, h, w).

@@ -14,9 +14,10 @@ MAX_LINES = 400
 ORDER = """
 errors files inputs presets settings frames pictures truncation video_file video_writer video
 rle coco labels annotations export jobs
-colour grid position encoder conversion
-matching compactness memory votes keypoints result spool tracking
-learning.clips learning.negatives learning.reconstruction learning.objective
+colour grid position encoder conversion matching compactness newcomers memory votes keypoints
+result spool tracking
+learning.shards learning.places learning.shots learning.draws learning.views learning.frame_cache
+learning.clips learning.faults learning.negatives learning.reconstruction learning.objective
 learning.checkpoint learning.start learning.trainer
 evaluation.metrics evaluation.layouts evaluation.benchmarks evaluation.ablation
 figures folder labelling page.* terminal cli

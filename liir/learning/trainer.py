@@ -24,14 +24,16 @@ from liir.errors import InputError
 from liir.learning import checkpoint as checkpoints
 from liir.learning import start as starts
 from liir.learning.checkpoint import Checkpoint
-from liir.learning.clips import Batch, Pairs, Runs, digest, find_videos, index_shots
+from liir.learning.clips import Batch, Pairs, Runs
+from liir.learning.faults import tell_faults
 from liir.learning.objective import Objective, bank_shape
+from liir.learning.places import find_videos
+from liir.learning.shots import digest, index_shots
 from liir.presets import Preset, TrainingConfig, to_dict
 
 _log = logging.getLogger(__name__)
 WEIGHTS = "weights.safetensors"
-TIMED_STEPS = 50
-"""Steps timed before a budget in minutes becomes a number of steps."""
+TIMED_STEPS = 50  # before a budget in minutes becomes a number of steps
 _SAVE_SECONDS = 180.0
 _LOG_STEPS = 10
 
@@ -112,14 +114,14 @@ def train(
     elif init is not None:
         start = starts.read(init, preset.model)
     began = start.name if start else state.init if state else None
-    target, videos = pick_device(device), find_videos(folders)
+    target, videos = pick_device(device), find_videos(folders, preset.training.mix)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        config = to_dict(preset) | {"init": began}
-        (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        told = json.dumps(to_dict(preset) | {"init": began}, indent=2)
+        (out / "config.json").write_text(told + "\n")
     except OSError as error:
         raise InputError(f"{out}: no run can be kept there ({error.strerror})") from error
-    shots = index_shots(videos, out / "clips.json", indexing)
+    shots, faults = index_shots(videos, out / "clips.json", indexing, preset.training.cuts)
     if preset.training.inter_weight > 0 and len({shot.video for shot in shots}) < 2:
         raise InputError(
             "inter-video reconstruction needs two videos or more, and all of these hold the same: "
@@ -148,6 +150,8 @@ def train(
             f"{out}: a decoding process died, for want of memory or because a script calls train "
             "outside `if __name__ == '__main__':`; resume with more memory, or workers=0"
         ) from error
+    finally:
+        tell_faults(faults | run.faults, len(videos), out, run.step, run.seconds)
     return out / WEIGHTS
 
 
@@ -177,6 +181,7 @@ class _Run:
         )
         self.step, self.steps, self.minutes, self.seconds = 0, steps, minutes, 0.0
         self.init: str | None = None
+        self.faults: dict[str, str] = {}
         if state is not None:
             try:
                 self.objective.load_state_dict(state.objective)
@@ -211,6 +216,7 @@ class _Run:
                     if stopped.is_set():  # the SIGTERM of a job scheduler ends processes, too
                         break
                     raise
+                self.faults |= batch.faults
                 rate = learning_rate(self.step, self.steps, self.preset.training)
                 losses = self._step(batch, rate)
                 self.seconds = before + time.monotonic() - start
