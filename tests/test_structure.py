@@ -18,7 +18,7 @@ colour grid position encoder conversion matching compactness newcomers memory vo
 result spool tracking
 learning.shards learning.places learning.shots learning.draws learning.views learning.frame_cache
 learning.clips learning.faults learning.negatives learning.reconstruction learning.objective
-learning.checkpoint learning.start learning.trainer
+learning.checkpoint learning.start learning.schedule learning.guard learning.trainer
 evaluation.metrics evaluation.layouts evaluation.benchmarks evaluation.ablation
 figures folder labelling page.* terminal cli
 """.split()
