@@ -7,7 +7,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from liir.annotations import Annotation
-    from liir.encoder import Model, load
+    from liir.backbones import load
+    from liir.encoder import Model
     from liir.learning.trainer import train
     from liir.presets import preset
     from liir.result import Result
@@ -18,7 +19,7 @@ _HOME = {
     "Model": "encoder",
     "Result": "result",
     "Tracker": "tracking",
-    "load": "encoder",
+    "load": "backbones",
     "preset": "presets",
     "track": "tracking",
     "train": "learning.trainer",

@@ -19,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -158,7 +159,7 @@ def track(
     many = jobs[0].video != video
     # Whatever is wrong with the only video is told before the model is loaded.
     ready = None if many else jobs[0].read(start, stop, resize_annotation)
-    from liir.encoder import load
+    from liir.backbones import load
     from liir.labelling import Progress, label_video
 
     net = load(model, device=device, dtype=dtype)
@@ -302,15 +303,19 @@ def evaluate(
     *,
     model: Annotated[str | None, arg(metavar="NAME")] = None,
     predictions: Annotated[Path | None, arg(metavar="DIR")] = None,
-    baseline: Annotated[Literal["copy"] | None, arg(metavar="copy")] = None,
+    baseline: Annotated[Literal["copy", "flow"] | None, arg(metavar="copy|flow")] = None,
     points: Annotated[Path | None, arg(metavar="CSV")] = None,
+    split: Annotated[str | None, arg(metavar="NAME")] = None,
     sequences: Annotated[tuple[str, ...], arg(metavar="NAME...")] = (),
     out: Annotated[Path | None, arg(metavar="DIR")] = None,
     json: Annotated[Path | None, arg(metavar="FILE")] = None,
+    csv: Annotated[Path | None, arg(metavar="FILE")] = None,
+    workers: Count = None,
     device: Name = "auto",
     dtype: Dtype = "auto",
     threads: Count = None,
     size: Count = None,
+    square: Count = None,
     setting: Settings = (),
 ) -> int:
     """Score a model, finished predictions or a baseline; prints a table.
@@ -319,51 +324,77 @@ def evaluate(
     $ liir evaluate davis2017 DAVIS --predictions results/
     $ liir evaluate davis2016 DAVIS --model random:small
     $ liir evaluate davis2016 DAVIS --baseline copy
+    $ liir evaluate davis2017 DAVIS --split test-dev --out results
+
+    docs/protocols.md tells what each benchmark counts, and how.
 
     Args:
-        benchmark: davis2016, davis2017, semantic (part and class maps) or badja (keypoints).
+        benchmark: davis2016, davis2017, youtube-vos; vip, vip-instances (body parts); jhmdb,
+            badja (joints); semantic (folders of class maps), points (clips and a CSV).
         root: The data set's folder.
-        model: As in liir track; small if nothing else is to be scored.
+        model: As in liir track, or rgb, lab, or a folder with a DINOv2; small if nothing else is
+            to be scored.
         predictions: Score finished predictions: DIR/SEQUENCE/00000.png, or points.csv.
-        baseline: Score what repeats the first annotation on every frame.
-        points: Joints for badja, if not ROOT/badja.csv.
+        baseline: Score what repeats the first annotation, or carries it along optical flow.
+        points: Table for badja or points, if not the one in ROOT.
+        split: Another split than val, or 1 of jhmdb. Of those whose truth is hidden (test-dev of
+            davis2017, valid of youtube-vos) a zip for the server is made.
         sequences: Only these.
         out: Keep predictions in DIR/BENCHMARK; sequences that are there are not run again.
         json: Write all scores to a file.
+        csv: The same as a table.
+        workers: Processes that score predictions in files; as many as cores for --predictions,
+            none beside a model, if not given.
         device: auto, cpu, cuda, cuda:1, mps, ...
         dtype: Number format; auto is bfloat16 where the device is fast in it.
         threads: Threads to compute with.
         size: As in liir track.
+        square: Squeeze frames to N x N pixels, as is done for jhmdb (320) and vip (560).
         setting: As in liir track.
     """
     chosen = [name for name in (model, predictions, baseline) if name is not None]
     texts = with_flags(setting, size=size)
     if len(chosen) > 1:
         raise InputError("give one of --model, --predictions and --baseline")
-    if texts and (predictions or baseline):
-        raise InputError(f"{texts[0]!r} is a setting of a model: leave it out")
+    for text in with_flags(texts, square=square):
+        if predictions or baseline:
+            raise InputError(f"{text!r} is a setting of a model: leave it out")
+    if size is not None and square is not None:
+        raise InputError("--size and --square are two ways to say the same: give one of them")
     changes = parse_settings(texts, "tracking")["tracking"]
     set_threads(threads)
-    for folder in (out, json and json.parent):
+    for folder in (out, json and json.parent, csv and csv.parent):
         if folder is not None:
             check_out(folder)
     from liir.evaluation import benchmarks
+    from liir.evaluation.flow import warped
+    from liir.evaluation.sources import copied
 
-    benchmarks.benchmark(benchmark, points).sequences(root)  # complains before the model is loaded
+    # Complains before the model is loaded.
+    benchmarks.benchmark(benchmark, points, split).sequences(root)
     loaded = config = None
     if not (predictions or baseline):
-        from liir.encoder import load
+        from liir.backbones import load
 
         loaded = load(model or "small", device=device, dtype=dtype)
         config = dataclasses.replace(loaded.preset.tracking, **changes)
     with bar("frame") as show:
         options: dict[str, Any] = {"predictions": predictions, "points": points, "out": out}
-        options |= {"source": benchmarks.copied if baseline else None, "sequences": sequences}
+        source = {"copy": copied, "flow": warped}.get(baseline or "")
+        options |= {"source": source, "sequences": sequences, "split": split, "square": square}
+        spare = (os.cpu_count() or 1) if predictions else 0
+        options["workers"] = spare if workers is None else workers
         options["progress"] = lambda state: show(state.done, state.total, 0, state.sequence)
         report = benchmarks.evaluate(benchmark, root, loaded, config=config, **options)
-    print(report.to_markdown(), end="")
-    if json is not None:
-        json.parent.mkdir(parents=True, exist_ok=True)
-        with written(json) as partial:
-            partial.write_text(report.to_json() + "\n", "utf-8")
+    if report.archive is not None:
+        print(f"for the server  {report.archive}")
+    elif report.rows:
+        print(report.to_markdown(), end="")
+    else:
+        print("predictions are kept; the archive is made when those of all sequences are there")
+    for path, text in ((json, report.to_json() + "\n"), (csv, report.to_csv())):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with written(path) as partial:
+                partial.write_text(text, "utf-8")
     return 0

@@ -14,10 +14,13 @@ MAX_LINES = 400
 ORDER = """
 errors files inputs presets settings frames pictures truncation video_file video_writer video
 rle coco labels annotations export jobs
-colour grid position encoder matching compactness memory votes keypoints result spool tracking
+colour grid position encoder backbones matching compactness memory votes keypoints result spool
+tracking
 learning.clips learning.negatives learning.reconstruction learning.objective
 learning.checkpoint learning.trainer
-evaluation.metrics evaluation.layouts evaluation.benchmarks evaluation.ablation
+evaluation.metrics evaluation.layouts evaluation.youtube evaluation.parts evaluation.joints
+evaluation.stored evaluation.report evaluation.scoring evaluation.sources evaluation.flow
+evaluation.benchmarks evaluation.ablation
 figures folder labelling page.* terminal cli
 """.split()
 
