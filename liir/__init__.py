@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from liir.annotations import Annotation
     from liir.backbones import load
     from liir.encoder import Model
+    from liir.evaluation.benchmarks import evaluate
     from liir.learning.trainer import train
     from liir.presets import preset
     from liir.result import Result
@@ -19,6 +20,7 @@ _HOME = {
     "Model": "encoder",
     "Result": "result",
     "Tracker": "tracking",
+    "evaluate": "evaluation.benchmarks",
     "load": "backbones",
     "preset": "presets",
     "track": "tracking",
@@ -31,6 +33,7 @@ __all__ = [
     "Result",
     "Tracker",
     "__version__",
+    "evaluate",
     "load",
     "preset",
     "track",
