@@ -19,20 +19,30 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from tyro.conf import Positional, UseAppendAction, arg
 
 from liir import __version__, presets
 from liir.errors import InputError
-from liir.files import written
+from liir.evaluation.command import evaluate
 from liir.settings import parse_settings
-from liir.terminal import bar, check_out, one_line, out_of_memory, set_threads, with_flags
+from liir.terminal import (
+    Count,
+    Dtype,
+    Name,
+    Settings,
+    bar,
+    check_out,
+    one_line,
+    out_of_memory,
+    set_threads,
+    with_flags,
+)
 
 # Torch takes seconds to import: the verbs do so once their options are read.
 if TYPE_CHECKING:
@@ -41,9 +51,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Files = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="[FRAME=]FILE")]
-Settings = Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="FIELD=VALUE")]
 Tracking = Annotated[
     UseAppendAction[tuple[str, ...]],
     arg(
@@ -55,10 +63,8 @@ Tracking = Annotated[
     ),
 ]
 Place = Annotated[Path, arg(metavar="DIR")]
-Count = Annotated[int | None, arg(metavar="N")]
 Frame = Annotated[int, arg(metavar="FRAME")]
 Last = Annotated[int | None, arg(name="end", metavar="FRAME")]
-Name = Annotated[str, arg(metavar="NAME")]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,14 +78,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0 if words else 2
     logging.addLevelName(logging.WARNING, "warning")  # as "liir: error:" is written
     logging.basicConfig(format="liir: %(levelname)s: %(message)s")
-    verbs: dict[str, Callable[..., int]] = {"track": track, "train": train, "evaluate": evaluate}
+    # A verb returns its exit code, or what is left to say.
+    verbs: dict[str, Callable[..., int | str]] = {
+        "track": track,
+        "train": train,
+        "evaluate": evaluate,
+    }
     try:
         if words[0] not in verbs:
             near = difflib.get_close_matches(words[0], [*verbs, "--help", "--version"], n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise InputError(f"unknown verb {words[0]!r}{hint} (there are: {', '.join(verbs)})")
         config = (tyro.conf.FlagCreatePairsOff,)  # --soft, without a --no-soft
-        return tyro.cli(verbs[words[0]], prog=f"liir {words[0]}", args=words[1:], config=config)
+        done = tyro.cli(verbs[words[0]], prog=f"liir {words[0]}", args=words[1:], config=config)
+        if isinstance(done, str):
+            print(done)
+            return 0
+        return done
     except (InputError, OSError) as error:
         print(f"liir: error: {one_line(error)}", file=sys.stderr)
         return 2
@@ -233,8 +248,10 @@ def train(
     steps: Count = None,
     minutes: Annotated[float | None, arg(metavar="M")] = None,
     width: Annotated[float | None, arg(metavar="FACTOR")] = None,
+    mix: Annotated[tuple[float, ...], arg(metavar="SHARE...")] = (),
     seed: Count = None,
     setting: Settings = (),
+    init: Annotated[str | None, arg(metavar="NAME")] = None,
     device: Name = "auto",
     workers: Count = None,
     resume: bool = False,
@@ -254,14 +271,17 @@ def train(
         steps: Length of the run. Give this or --minutes.
         minutes: Time to train for; becomes a number of steps after 50 timed ones.
         width: Factor on the channels of the network.
+        mix: A share for each FOLDER: --mix 3 1 draws three samples from the first for one from
+            the second. If not given, all their videos are equally likely.
         seed: Fixes initial weights and the order of samples.
         setting: Another setting of the training or model, such as crop=256 or position=none;
             with tracking. before it, one of the tracking that the weights are for.
+        init: Weights to begin with: a bundled model, or a safetensors file of any preset.
         device: auto, cpu, cuda, cuda:1, mps, ...
         workers: Processes that decode video; 0 decodes in this one.
         resume: Go on from the run's checkpoint, with the run's own settings.
     """
-    texts = with_flags(setting, width=width, seed=seed)
+    texts = with_flags(setting, width=width, seed=seed, mix=",".join(map(str, mix)) or None)
     if resume and (own := [*([f"--preset {preset}"] if preset else []), *texts]):
         raise InputError(f"--resume goes on with the run's own settings: leave {own[0]!r} out")
     if workers is not None and workers < 0:
@@ -283,6 +303,7 @@ def train(
             show(state.step, state.steps, states[0].step - 1, f"loss {state.loss:.3f}")
 
         options: dict[str, Any] = {"resume": resume, "device": device, "workers": workers}
+        options["init"] = init
         options |= {"steps": steps, "minutes": minutes, "progress": progress}
         weights = trainer.train(folders, config, out, **options)
     # A run without a step was interrupted before it, or there was nothing left to do.
@@ -290,111 +311,4 @@ def train(
     if last.steps is None or last.step < last.steps:
         raise KeyboardInterrupt(f"{last.step} steps are kept in {out}; --resume goes on")
     print(f"weights  {weights}")
-    return 0
-
-
-# --- Evaluate
-
-
-def evaluate(
-    benchmark: Annotated[Positional[str], arg(metavar="BENCHMARK")],
-    root: Annotated[Positional[Path], arg(metavar="ROOT")],
-    /,
-    *,
-    model: Annotated[str | None, arg(metavar="NAME")] = None,
-    predictions: Annotated[Path | None, arg(metavar="DIR")] = None,
-    baseline: Annotated[Literal["copy", "flow"] | None, arg(metavar="copy|flow")] = None,
-    points: Annotated[Path | None, arg(metavar="CSV")] = None,
-    split: Annotated[str | None, arg(metavar="NAME")] = None,
-    sequences: Annotated[tuple[str, ...], arg(metavar="NAME...")] = (),
-    out: Annotated[Path | None, arg(metavar="DIR")] = None,
-    json: Annotated[Path | None, arg(metavar="FILE")] = None,
-    csv: Annotated[Path | None, arg(metavar="FILE")] = None,
-    workers: Count = None,
-    device: Name = "auto",
-    dtype: Dtype = "auto",
-    threads: Count = None,
-    size: Count = None,
-    square: Count = None,
-    setting: Settings = (),
-) -> int:
-    """Score a model, finished predictions or a baseline; prints a table.
-
-    $ liir evaluate davis2016 DAVIS --model small --json scores.json
-    $ liir evaluate davis2017 DAVIS --predictions results/
-    $ liir evaluate davis2016 DAVIS --model random:small
-    $ liir evaluate davis2016 DAVIS --baseline copy
-    $ liir evaluate davis2017 DAVIS --split test-dev --out results
-
-    docs/protocols.md tells what each benchmark counts, and how.
-
-    Args:
-        benchmark: davis2016, davis2017, youtube-vos; vip, vip-instances (body parts); jhmdb,
-            badja (joints); semantic (folders of class maps), points (clips and a CSV).
-        root: The data set's folder.
-        model: As in liir track, or rgb, lab, or a folder with a DINOv2; small if nothing else is
-            to be scored.
-        predictions: Score finished predictions: DIR/SEQUENCE/00000.png, or points.csv.
-        baseline: Score what repeats the first annotation, or carries it along optical flow.
-        points: Table for badja or points, if not the one in ROOT.
-        split: Another split than val, or 1 of jhmdb. Of those whose truth is hidden (test-dev of
-            davis2017, valid of youtube-vos) a zip for the server is made.
-        sequences: Only these.
-        out: Keep predictions in DIR/BENCHMARK; sequences that are there are not run again.
-        json: Write all scores to a file.
-        csv: The same as a table.
-        workers: Processes that score predictions in files; as many as cores for --predictions,
-            none beside a model, if not given.
-        device: auto, cpu, cuda, cuda:1, mps, ...
-        dtype: Number format; auto is bfloat16 where the device is fast in it.
-        threads: Threads to compute with.
-        size: As in liir track.
-        square: Squeeze frames to N x N pixels, as is done for jhmdb (320) and vip (560).
-        setting: As in liir track.
-    """
-    chosen = [name for name in (model, predictions, baseline) if name is not None]
-    texts = with_flags(setting, size=size)
-    if len(chosen) > 1:
-        raise InputError("give one of --model, --predictions and --baseline")
-    for text in with_flags(texts, square=square):
-        if predictions or baseline:
-            raise InputError(f"{text!r} is a setting of a model: leave it out")
-    if size is not None and square is not None:
-        raise InputError("--size and --square are two ways to say the same: give one of them")
-    changes = parse_settings(texts, "tracking")["tracking"]
-    set_threads(threads)
-    for folder in (out, json and json.parent, csv and csv.parent):
-        if folder is not None:
-            check_out(folder)
-    from liir.evaluation import benchmarks
-    from liir.evaluation.flow import warped
-    from liir.evaluation.sources import copied
-
-    # Complains before the model is loaded.
-    benchmarks.benchmark(benchmark, points, split).sequences(root)
-    loaded = config = None
-    if not (predictions or baseline):
-        from liir.backbones import load
-
-        loaded = load(model or "small", device=device, dtype=dtype)
-        config = dataclasses.replace(loaded.preset.tracking, **changes)
-    with bar("frame") as show:
-        options: dict[str, Any] = {"predictions": predictions, "points": points, "out": out}
-        source = {"copy": copied, "flow": warped}.get(baseline or "")
-        options |= {"source": source, "sequences": sequences, "split": split, "square": square}
-        spare = (os.cpu_count() or 1) if predictions else 0
-        options["workers"] = spare if workers is None else workers
-        options["progress"] = lambda state: show(state.done, state.total, 0, state.sequence)
-        report = benchmarks.evaluate(benchmark, root, loaded, config=config, **options)
-    if report.archive is not None:
-        print(f"for the server  {report.archive}")
-    elif report.rows:
-        print(report.to_markdown(), end="")
-    else:
-        print("predictions are kept; the archive is made when those of all sequences are there")
-    for path, text in ((json, report.to_json() + "\n"), (csv, report.to_csv())):
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with written(path) as partial:
-                partial.write_text(text, "utf-8")
     return 0

@@ -16,12 +16,13 @@ errors files inputs presets settings frames pictures truncation video_file video
 rle coco labels annotations export jobs
 colour grid position encoder backbones matching compactness memory votes keypoints result spool
 tracking
-learning.clips learning.negatives learning.reconstruction learning.objective
-learning.checkpoint learning.trainer
+learning.places learning.shots learning.draws learning.clips
+learning.negatives learning.reconstruction learning.objective
+learning.checkpoint learning.start learning.trainer
 evaluation.metrics evaluation.layouts evaluation.youtube evaluation.parts evaluation.joints
 evaluation.stored evaluation.report evaluation.scoring evaluation.sources evaluation.flow
 evaluation.benchmarks evaluation.ablation
-figures folder labelling page.* terminal cli
+figures folder labelling page.* terminal evaluation.command cli
 """.split()
 
 EXEMPT = {"__init__", "__main__"}

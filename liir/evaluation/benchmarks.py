@@ -7,7 +7,6 @@ baseline such as `copied`, or files made elsewhere.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import multiprocessing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -17,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from liir.encoder import Model
+from liir.encoder import Model, fingerprint
 from liir.errors import InputError
 from liir.evaluation import joints, layouts, parts, scoring, stored, youtube
 from liir.evaluation.layouts import Sequence
@@ -294,10 +293,8 @@ class _Bar:
 
 def _told(model: Model, config: TrackingConfig | None) -> dict[str, object]:
     """What makes a model's predictions what they are: weights, number format, settings."""
-    weights = hashlib.sha256()
-    for tensor in model.encoder.state_dict().values():
-        weights.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    told = {"model": model.name, "weights": weights.hexdigest()[:12], "dtype": str(model.dtype)}
+    weights = fingerprint(model.encoder)
+    told = {"model": model.name, "weights": weights, "dtype": str(model.dtype)}
     return told | asdict(config or model.preset.tracking)
 
 
