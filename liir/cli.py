@@ -22,16 +22,27 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from tyro.conf import Positional, UseAppendAction, arg
 
 from liir import __version__, presets
 from liir.errors import InputError
-from liir.files import written
+from liir.evaluation.command import evaluate
 from liir.settings import parse_settings
-from liir.terminal import bar, check_out, one_line, out_of_memory, set_threads, with_flags
+from liir.terminal import (
+    Count,
+    Dtype,
+    Name,
+    Settings,
+    bar,
+    check_out,
+    one_line,
+    out_of_memory,
+    set_threads,
+    with_flags,
+)
 
 # Torch takes seconds to import: the verbs do so once their options are read.
 if TYPE_CHECKING:
@@ -40,9 +51,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Files = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="[FRAME=]FILE")]
-Settings = Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="FIELD=VALUE")]
 Tracking = Annotated[
     UseAppendAction[tuple[str, ...]],
     arg(
@@ -54,10 +63,8 @@ Tracking = Annotated[
     ),
 ]
 Place = Annotated[Path, arg(metavar="DIR")]
-Count = Annotated[int | None, arg(metavar="N")]
 Frame = Annotated[int, arg(metavar="FRAME")]
 Last = Annotated[int | None, arg(name="end", metavar="FRAME")]
-Name = Annotated[str, arg(metavar="NAME")]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,14 +78,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0 if words else 2
     logging.addLevelName(logging.WARNING, "warning")  # as "liir: error:" is written
     logging.basicConfig(format="liir: %(levelname)s: %(message)s")
-    verbs: dict[str, Callable[..., int]] = {"track": track, "train": train, "evaluate": evaluate}
+    # A verb returns its exit code, or what is left to say.
+    verbs: dict[str, Callable[..., int | str]] = {
+        "track": track,
+        "train": train,
+        "evaluate": evaluate,
+    }
     try:
         if words[0] not in verbs:
             near = difflib.get_close_matches(words[0], [*verbs, "--help", "--version"], n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise InputError(f"unknown verb {words[0]!r}{hint} (there are: {', '.join(verbs)})")
         config = (tyro.conf.FlagCreatePairsOff,)  # --soft, without a --no-soft
-        return tyro.cli(verbs[words[0]], prog=f"liir {words[0]}", args=words[1:], config=config)
+        done = tyro.cli(verbs[words[0]], prog=f"liir {words[0]}", args=words[1:], config=config)
+        if isinstance(done, str):
+            print(done)
+            return 0
+        return done
     except (InputError, OSError) as error:
         print(f"liir: error: {one_line(error)}", file=sys.stderr)
         return 2
@@ -158,7 +174,7 @@ def track(
     many = jobs[0].video != video
     # Whatever is wrong with the only video is told before the model is loaded.
     ready = None if many else jobs[0].read(start, stop, resize_annotation)
-    from liir.encoder import load
+    from liir.backbones import load
     from liir.labelling import Progress, label_video
 
     net = load(model, device=device, dtype=dtype)
@@ -297,81 +313,4 @@ def train(
     if last.steps is None or last.step < last.steps:
         raise KeyboardInterrupt(f"{last.step} steps are kept in {out}; --resume goes on")
     print(f"weights  {weights}")
-    return 0
-
-
-# --- Evaluate
-
-
-def evaluate(
-    benchmark: Annotated[Positional[str], arg(metavar="BENCHMARK")],
-    root: Annotated[Positional[Path], arg(metavar="ROOT")],
-    /,
-    *,
-    model: Annotated[str | None, arg(metavar="NAME")] = None,
-    predictions: Annotated[Path | None, arg(metavar="DIR")] = None,
-    baseline: Annotated[Literal["copy"] | None, arg(metavar="copy")] = None,
-    points: Annotated[Path | None, arg(metavar="CSV")] = None,
-    sequences: Annotated[tuple[str, ...], arg(metavar="NAME...")] = (),
-    out: Annotated[Path | None, arg(metavar="DIR")] = None,
-    json: Annotated[Path | None, arg(metavar="FILE")] = None,
-    device: Name = "auto",
-    dtype: Dtype = "auto",
-    threads: Count = None,
-    size: Count = None,
-    setting: Settings = (),
-) -> int:
-    """Score a model, finished predictions or a baseline; prints a table.
-
-    $ liir evaluate davis2016 DAVIS --model small --json scores.json
-    $ liir evaluate davis2017 DAVIS --predictions results/
-    $ liir evaluate davis2016 DAVIS --model random:small
-    $ liir evaluate davis2016 DAVIS --baseline copy
-
-    Args:
-        benchmark: davis2016, davis2017, semantic (part and class maps) or badja (keypoints).
-        root: The data set's folder.
-        model: As in liir track; small if nothing else is to be scored.
-        predictions: Score finished predictions: DIR/SEQUENCE/00000.png, or points.csv.
-        baseline: Score what repeats the first annotation on every frame.
-        points: Joints for badja, if not ROOT/badja.csv.
-        sequences: Only these.
-        out: Keep predictions in DIR/BENCHMARK; sequences that are there are not run again.
-        json: Write all scores to a file.
-        device: auto, cpu, cuda, cuda:1, mps, ...
-        dtype: Number format; auto is bfloat16 where the device is fast in it.
-        threads: Threads to compute with.
-        size: As in liir track.
-        setting: As in liir track.
-    """
-    chosen = [name for name in (model, predictions, baseline) if name is not None]
-    texts = with_flags(setting, size=size)
-    if len(chosen) > 1:
-        raise InputError("give one of --model, --predictions and --baseline")
-    if texts and (predictions or baseline):
-        raise InputError(f"{texts[0]!r} is a setting of a model: leave it out")
-    changes = parse_settings(texts, "tracking")["tracking"]
-    set_threads(threads)
-    for folder in (out, json and json.parent):
-        if folder is not None:
-            check_out(folder)
-    from liir.evaluation import benchmarks
-
-    benchmarks.benchmark(benchmark, points).sequences(root)  # complains before the model is loaded
-    loaded = config = None
-    if not (predictions or baseline):
-        from liir.encoder import load
-
-        loaded = load(model or "small", device=device, dtype=dtype)
-        config = dataclasses.replace(loaded.preset.tracking, **changes)
-    with bar("frame") as show:
-        options: dict[str, Any] = {"predictions": predictions, "points": points, "out": out}
-        options |= {"source": benchmarks.copied if baseline else None, "sequences": sequences}
-        options["progress"] = lambda state: show(state.done, state.total, 0, state.sequence)
-        report = benchmarks.evaluate(benchmark, root, loaded, config=config, **options)
-    print(report.to_markdown(), end="")
-    if json is not None:
-        json.parent.mkdir(parents=True, exist_ok=True)
-        with written(json) as partial:
-            partial.write_text(report.to_json() + "\n", "utf-8")
     return 0

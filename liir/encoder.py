@@ -22,7 +22,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from liir.colour import rgb_to_lab
 from liir.errors import InputError
 from liir.files import writing, written
-from liir.grid import STRIDE
+from liir.grid import OFFSET, STRIDE
 from liir.position import Position
 from liir.presets import ModelConfig, Preset, from_dict, preset, to_dict
 
@@ -145,7 +145,7 @@ def _fold(conv: nn.Module, norm: nn.Module) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
 
 @dataclass(frozen=True)
 class Model:
-    """Weights ready to track with.
+    """Weights ready to track with; `liir.backbones` has those of other networks.
 
     Attributes:
         encoder: Folded, channels-last, in `dtype` on `device`.
@@ -153,13 +153,17 @@ class Model:
         device: Where the encoder runs.
         dtype: What the encoder and the matching compute in.
         name: How the model was asked for.
+        stride: Pixels of a picture from one cell to the next.
+        offset: Where cell 0 looks, in pixels of the picture from its edge.
     """
 
-    encoder: Encoder
+    encoder: nn.Module
     preset: Preset
     device: torch.device
     dtype: torch.dtype
     name: str
+    stride: int = STRIDE
+    offset: float = OFFSET
 
     @torch.inference_mode()
     def encode(self, rgb: Tensor) -> Tensor:
@@ -214,7 +218,7 @@ def find_weights(name: str | Path) -> tuple[Encoder, Preset]:
     return read_weights(path)
 
 
-def fingerprint(encoder: Encoder) -> str:
+def fingerprint(encoder: nn.Module) -> str:
     """What tells weights from others, whatever their file is called: 12 hexadecimal digits."""
     digest = hashlib.sha256()
     for tensor in encoder.state_dict().values():

@@ -133,7 +133,10 @@ class Tracker:
             )
         height, width = rgb.shape[:2]
         if self._grid is None:
-            self._grid = Grid(height, width, self.config.size, self.model.device)
+            model = self.model
+            self._grid = Grid(
+                height, width, self.config.size, model.device, model.stride, model.offset
+            )
         if (height, width) != (self._grid.height, self._grid.width):
             raise InputError(
                 f"frame {frame.index}: is {width}x{height}, the frames before were "

@@ -14,13 +14,15 @@ MAX_LINES = 400
 ORDER = """
 errors files inputs presets settings frames pictures truncation video_file video_writer video
 rle coco labels annotations export jobs
-colour grid position encoder matching compactness newcomers memory votes keypoints result spool
-tracking
+colour grid position encoder backbones matching compactness newcomers memory votes keypoints
+result spool tracking
 learning.shards learning.places learning.shots learning.draws learning.views learning.frame_cache
 learning.clips learning.faults learning.negatives learning.reconstruction learning.objective
 learning.checkpoint learning.start learning.trainer
-evaluation.metrics evaluation.layouts evaluation.benchmarks evaluation.ablation
-figures folder labelling page.* terminal cli
+evaluation.metrics evaluation.layouts evaluation.youtube evaluation.parts evaluation.joints
+evaluation.stored evaluation.report evaluation.scoring evaluation.sources evaluation.flow
+evaluation.benchmarks evaluation.ablation
+figures folder labelling page.* terminal evaluation.command cli
 """.split()
 
 EXEMPT = {"__init__", "__main__"}
