@@ -238,6 +238,9 @@ def train(
     init: Annotated[str | None, arg(metavar="NAME")] = None,
     device: Name = "auto",
     workers: Count = None,
+    tensorboard: bool = False,
+    validate: Annotated[Path | None, arg(metavar="DAVIS_ROOT")] = None,
+    validate_every: Annotated[float, arg(metavar="MINUTES")] = 30.0,
     resume: bool = False,
 ) -> int:
     """Learn features from videos that nobody labelled.
@@ -246,7 +249,7 @@ def train(
     $ liir train footage/ --out run --resume
 
     The folder then holds weights.safetensors, for liir track --model, and the run's
-    state, which is saved every few minutes and on Ctrl-C.
+    state, which is saved every few minutes and on Ctrl-C. log.jsonl tells how it goes.
 
     Args:
         folders: Videos, folders of videos or frames (nested at will), tar shards, or lists of
@@ -265,6 +268,10 @@ def train(
         init: Weights to begin with: a bundled model, or a safetensors file of any preset.
         device: auto, cpu, cuda, cuda:1, mps, ...
         workers: Processes that decode video; 0 decodes in this one.
+        tensorboard: Show numbers and pictures to tensorboard --logdir DIR (extra log).
+        validate: A small folder in the layout of DAVIS on which the features are scored now and
+            then; the time it takes is none of the run's, nor does it change the weights.
+        validate_every: Minutes of training between two scores; the last one comes at the end.
         resume: Go on from the run's checkpoint, with the run's own settings.
     """
     texts = with_flags(setting, width=width, seed=seed, mix=",".join(map(str, mix)) or None)
@@ -279,8 +286,9 @@ def train(
         changed = dataclasses.replace(getattr(config, part), **changes)
         config = dataclasses.replace(config, **{part: changed})
     check_out(out)
-    from liir.learning import checkpoint, trainer
+    from liir.learning import checkpoint, monitor, trainer
 
+    watched = monitor.Monitoring(tensorboard=tensorboard, validate=validate, every=validate_every)
     states: list[trainer.Progress] = []
     with bar("step") as show:
 
@@ -291,7 +299,7 @@ def train(
         options: dict[str, Any] = {"resume": resume, "device": device, "workers": workers}
         options["init"] = init
         options |= {"steps": steps, "minutes": minutes, "progress": progress}
-        weights = trainer.train(folders, config, out, **options)
+        weights = trainer.train(folders, config, out, monitoring=watched, **options)
     # A run without a step was interrupted before it, or there was nothing left to do.
     last = states[-1] if states else checkpoint.restore(out)
     if last.steps is None or last.step < last.steps:

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from liir.figures import colours, contact_sheet, draw_overlay, fit, legible_scale
+from liir.figures import colours, contact_sheet, draw_heat, draw_overlay, fit, legible_scale
 
 GREY = np.full((48, 64, 3), 100, dtype=np.uint8)
 
@@ -101,6 +101,16 @@ LEGIBLE += [((16, 1000), 4), ((3000, 8), 1), ((9000, 4), 1)]
 @pytest.mark.parametrize(("size", "scale"), LEGIBLE)
 def test_small_frames_are_enlarged_to_be_legible(size: tuple[int, int], scale: int) -> None:
     assert legible_scale(*size) == scale
+
+
+def test_heat_grows_lighter_and_leaves_cold_pixels_grey() -> None:
+    frame = np.full((1, 101, 3), (200, 40, 90), dtype=np.uint8)
+    drawn = draw_heat(frame, np.linspace(0, 1, 101, dtype=np.float32)[None])[0].astype(int)
+    assert drawn[0].min() == drawn[0].max() < 80  # the frame itself, in grey and darker
+    light = drawn[25:] @ (0.299, 0.587, 0.114)
+    assert (np.diff(light) > -0.5).all()  # but for rounding
+    assert light[-1] > 230
+    assert (drawn[-1] == draw_heat(frame[:, :1], np.array([[7.0]]))[0, 0]).all()
 
 
 def test_sheet_holds_every_tile_and_stays_narrow() -> None:

@@ -14,12 +14,13 @@ MAX_LINES = 400
 ORDER = """
 errors files inputs presets settings frames pictures truncation video_file video_writer video
 rle coco labels annotations export jobs
-colour grid position encoder matching compactness memory votes keypoints result spool tracking
+colour grid position encoder matching affinity compactness memory votes keypoints result spool
+tracking figures
+evaluation.metrics evaluation.layouts evaluation.benchmarks
 learning.shards learning.places learning.shots learning.draws learning.views learning.frame_cache
 learning.clips learning.faults learning.negatives learning.reconstruction learning.objective
-learning.checkpoint learning.start learning.trainer
-evaluation.metrics evaluation.layouts evaluation.benchmarks evaluation.ablation
-figures folder labelling page.* terminal cli
+learning.samples learning.monitor learning.checkpoint learning.start learning.trainer
+evaluation.ablation folder labelling page.* terminal show.* cli
 """.split()
 
 EXEMPT = {"__init__", "__main__"}
@@ -168,7 +169,7 @@ def test_module_has_its_test(path: Path) -> None:
         ("tracking", "from liir.learning import train", False),
         ("learning.trainer", "from .clips import Clips", True),
         ("learning.clips", "from ..video import open_video", True),
-        ("learning.clips", "from ..figures import curve", False),
+        ("learning.clips", "from ..labelling import label_video", False),
         ("page.server", "from liir.page.session import Session", True),
     ],
 )
