@@ -8,6 +8,8 @@ usage: liir VERB ...          liir VERB --help tells all about one
       learn features from videos that nobody labelled
   liir evaluate davis2016 ROOT --model small
       score a model on a benchmark
+  liir show FIGURE ... --out FILE
+      draw overlay, sheet, components, results, affinity, features, errors or curves
   liir --version
 
 Exit code: 0 done, 1 out of memory or an error in liir, 2 bad input (one line says what and how
@@ -73,10 +75,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="liir: %(levelname)s: %(message)s")
     verbs: dict[str, Callable[..., int]] = {"track": track, "train": train, "evaluate": evaluate}
     try:
+        if words[0] == "show":
+            from liir.show import command
+
+            print(command.show(words[1:]))
+            return 0
         if words[0] not in verbs:
-            near = difflib.get_close_matches(words[0], [*verbs, "--help", "--version"], n=1)
+            near = difflib.get_close_matches(words[0], [*verbs, "show", "--help", "--version"], n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(f"unknown verb {words[0]!r}{hint} (there are: {', '.join(verbs)})")
+            raise InputError(
+                f"unknown verb {words[0]!r}{hint} (there are: {', '.join(verbs)}, show)"
+            )
         config = (tyro.conf.FlagCreatePairsOff,)  # --soft, without a --no-soft
         return tyro.cli(verbs[words[0]], prog=f"liir {words[0]}", args=words[1:], config=config)
     except (InputError, OSError) as error:
@@ -249,7 +258,8 @@ def train(
     $ liir train footage/ --out run --resume
 
     The folder then holds weights.safetensors, for liir track --model, and the run's
-    state, which is saved every few minutes and on Ctrl-C. log.jsonl tells how it goes.
+    state, which is saved every few minutes and on Ctrl-C. log.jsonl tells how it goes;
+    liir show curves draws it.
 
     Args:
         folders: Videos, folders of videos or frames (nested at will), tar shards, or lists of
