@@ -19,10 +19,10 @@ Over = Literal["steps", "hours"]
 # What is drawn, if a run has told it: its key, and what it is.
 _PANELS = {
     "loss": "loss, all parts",
+    "validation_J&F": "J&F on the validation folder, %",
     "intra": "intra-video reconstruction",
     "inter": "inter-video reconstruction",
     "compact": "compactness",
-    "validation_J&F": "J&F on the validation folder, %",
     "learning_rate": "learning rate",
     "gradient": "norm of the gradient",
     "feature_spread": "spread of the features (0: all the same)",

@@ -108,9 +108,12 @@ def _curves(
     mean: Mapping[int, float],
     worst: Sequence[int],
 ) -> Picture:
-    made = plot.figure(SHEET_WIDTH, 420)
+    made = plot.figure(SHEET_WIDTH, 440 + 20 * (len(lines) // 8))
     axes = made.subplots()
     plot.plain(axes, title)
+    if mean not in lines.values():  # each object has a line
+        values = [100 * score for score in mean.values()]
+        axes.plot([*mean], values, color="#999999", linewidth=5, alpha=0.5, label="mean of all")
     for place, (name, scores) in enumerate(lines.items()):
         values = [100 * score for score in scores.values()]
         label = f"{name}, mean {np.mean(values):.1f}"
@@ -120,7 +123,7 @@ def _curves(
     axes.set_ylim(0, 103)
     axes.set_xlabel(f"frame; ringed: shown below ({LEGEND})")
     axes.set_ylabel("J, %")
-    axes.legend(loc="lower left", frameon=False, ncols=max(1, -(-len(lines) // 4)))
+    made.legend(loc="outside lower center", frameon=False, ncols=8)
     return plot.drawn(made)
 
 

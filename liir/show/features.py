@@ -21,7 +21,7 @@ from torch import Tensor
 from liir.colour import lab_to_rgb
 from liir.encoder import Model
 from liir.errors import InputError
-from liir.figures import SHEET_GAP, SHEET_WIDTH, Picture, fit
+from liir.figures import SHEET_GAP, SHEET_WIDTH, Picture, draw_overlay, fit, legible_scale
 from liir.grid import Grid
 from liir.matching import normalise
 from liir.presets import TrackingConfig
@@ -108,7 +108,7 @@ def show_features(
     axes = Axes(torch.cat([each.flatten(1).T for each in maps.values()])[:: len(maps)])
     if kind == ".png":
         width = tile_width(["features"], len(seen))
-        above = [(fit(rgb, width, width), "") for rgb in seen.values()]
+        above = [(_fitted(rgb, width), "") for rgb in seen.values()]
         below = [
             (_enlarged(axes.colours(maps[index]), above[place][0]), f"frame {index}")
             for place, index in enumerate(seen)
@@ -118,12 +118,17 @@ def show_features(
     room = (SHEET_WIDTH - SHEET_GAP) // 2
     with VideoWriter(out, rate=video.rate) as writer, closing(video.frames(start, end)) as every:
         for count, frame in enumerate(every, 1):
-            left = fit(frame.rgb, room, room)
+            left = _fitted(frame.rgb, room)
             right = _enlarged(axes.colours(features(frame.rgb)), left)
             gap = np.full((len(left), SHEET_GAP, 3), 255, np.uint8)
             writer.write(np.concatenate((left, gap, right), axis=1), frame.time)
             if progress is not None:
                 progress(count, end - start)
+
+
+def _fitted(rgb: Picture, room: int) -> Picture:
+    """A frame at most `room` pixels wide; a small one is enlarged as overlays are."""
+    return fit(draw_overlay(rgb, scale=legible_scale(*rgb.shape[:2])), room, room)
 
 
 def _enlarged(cells: Picture, like: Picture) -> Picture:

@@ -54,8 +54,8 @@ def test_figure(world: Path, tmp_path: Path) -> None:
     # Blue and vermilion lines; frames below, of which those of the truth are right everywhere.
     for rgb in shown.values():
         for line in ((0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)):
-            assert (np.abs(rgb[:420] - line).max(axis=2) < 8).sum() > 200
-    missed = [(np.abs(rgb[420:] - (240, 228, 66)).max(axis=2) < 20).sum() for rgb in shown.values()]
+            assert (np.abs(rgb[:440] - line).max(axis=2) < 8).sum() > 200
+    missed = [(np.abs(rgb[440:] - (240, 228, 66)).max(axis=2) < 20).sum() for rgb in shown.values()]
     assert missed[0] > 500
     assert missed[1] < 50
 
