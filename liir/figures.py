@@ -84,6 +84,8 @@ def draw_overlay(
     *,
     threshold: float = 0.0,
     scale: int = 1,
+    order: Sequence[str] = (),
+    named: bool = True,
 ) -> Picture:
     """Draws labels and keypoints over a frame.
 
@@ -96,6 +98,8 @@ def draw_overlay(
         points: Name to (x, y, confidence), in pixels of the frame.
         threshold: Confidence below which a point is invisible.
         scale: Enlarges the picture, s.
+        order: Names of all points of the video: each keeps its colour in frames that lack others.
+        named: Whether to write names at all.
 
     Returns:
         (s H, s W, 3) uint8, a new array.
@@ -113,15 +117,17 @@ def draw_overlay(
         picture = Image.composite(tint.convert("RGB"), picture, Image.fromarray(opacity))
     canvas = np.array(picture)
     if points:
+        places = {name: place for place, name in enumerate(dict.fromkeys((*order, *points)))}
         placed = [
-            (name, scale * x, scale * y, confidence >= threshold, colours()[_point_colour(place)])
-            for place, (name, (x, y, confidence)) in enumerate(points.items())
+            (name, scale * x, scale * y, sure >= threshold, colours()[_point_colour(places[name])])
+            for name, (x, y, sure) in points.items()
         ]
         radius = max(3.0, min(height, width) / 100)
         for _, x, y, visible, colour in placed:
             _draw_point(canvas, x, y, radius, colour, visible)
-        named = {name: (x, y) for name, x, y, visible, _ in placed if visible}
-        canvas = _draw_names(canvas, named, radius)
+        if named:
+            seen = {name: (x, y) for name, x, y, visible, _ in placed if visible}
+            canvas = _draw_names(canvas, seen, radius)
     return canvas
 
 

@@ -82,6 +82,17 @@ def test_points_at_and_beyond_the_border_do_no_harm(place: tuple[float, float]) 
     assert drawn.shape == GREY.shape
 
 
+def test_points_keep_their_colours_where_others_are_missing() -> None:
+    frame = np.full((200, 300, 3), 100, dtype=np.uint8)
+    both = draw_overlay(frame, points={"ear": (40, 40, 1.0), "nose": (150, 100, 1.0)})
+    first = draw_overlay(frame, points={"nose": (150, 100, 1.0)})
+    told = draw_overlay(frame, points={"nose": (150, 100, 1.0)}, order=("ear", "nose"))
+    assert (told[100, 150] == both[100, 150]).all()
+    assert (told[100, 150] != first[100, 150]).any()
+    bare = draw_overlay(frame, points={"nose": (150, 100, 1.0)}, order=("ear", "nose"), named=False)
+    assert ((bare != told).any(axis=2).sum()) > 50
+
+
 def test_names_are_written_only_where_there_is_room() -> None:
     frame = np.full((200, 300, 3), 100, dtype=np.uint8)
     alone = draw_overlay(frame, points={"nose": (150, 100, 1.0)})

@@ -13,7 +13,7 @@ from liir.figures import SHEET_GAP, SHEET_WIDTH, Picture, contact_sheet
 from liir.frames import Frame
 from liir.show.output import suffix, write_png
 from liir.show.strips import Strip, draw_strips, draw_tile, tile_width
-from liir.show.takes import Clip, Take, chosen, pictures
+from liir.show.takes import Clip, Take, chosen, joints, pictures
 from liir.video import VideoWriter, open_video
 
 
@@ -40,7 +40,7 @@ def show_components(clip: Clip, takes: Sequence[Take], out: Path, *, frames: int
         frame = read(index)
         for place, (row, take) in enumerate(zip(rows, takes, strict=True)):
             caption = f"frame {index}" if place == len(takes) - 1 else ""
-            row.append((draw(frame, take, width), caption))
+            row.append((draw(clip, frame, take, width), caption))
     strips = [Strip(name, row) for name, row in zip(names, rows, strict=True)]
     write_png(out, draw_strips(strips))
 
@@ -50,10 +50,10 @@ def named(take: Take) -> str:
     return "\n".join(filter(None, (take.name, take.score)))
 
 
-def draw(frame: Frame, take: Take, width: int) -> Picture:
-    """A frame with what a take says of it."""
+def draw(clip: Clip, frame: Frame, take: Take, width: int) -> Picture:
+    """A frame of a sequence with what a take says of it."""
     labels, points = take.labels.get(frame.index), take.points.get(frame.index, {})
-    return draw_tile(frame.rgb, labels, points, width)
+    return draw_tile(frame.rgb, labels, points, width, order=joints(clip))
 
 
 def _play(clip: Clip, takes: Sequence[Take], out: Path) -> None:
@@ -63,6 +63,7 @@ def _play(clip: Clip, takes: Sequence[Take], out: Path) -> None:
     with VideoWriter(out, rate=video.rate) as writer:
         for frame in video.frames(clip.start, max(clip.counted) + 1):
             tiles = [
-                (draw(frame, take, width), f"{take.name}   {take.score}".rstrip()) for take in takes
+                (draw(clip, frame, take, width), f"{take.name}   {take.score}".rstrip())
+                for take in takes
             ]
             writer.write(contact_sheet(tiles, columns), frame.time)

@@ -44,6 +44,11 @@ class Labelled:
         labelled = {*self.masks, *self.points}
         return range(min(labelled), max(labelled) + 1)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all points, in order of their appearance."""
+        return tuple(dict.fromkeys(name for points in self.points.values() for name in points))
+
     def frames(self) -> Generator[Labelling, None, None]:
         """Yields the frames of the span.
 

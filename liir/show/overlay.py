@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -33,12 +33,10 @@ def show_overlay(
         InputError: A PNG without a frame, a frame without labels, or it cannot be written.
     """
     kind = suffix(out, ".mp4", ".png")
-    scale = legible_scale(*labelled.video.size)
+    names = labelled.names
 
     def draw(labelling: Labelling) -> Picture:
-        rgb, labels, points = labelling[0].rgb, *labelling[1:]
-        drawn = draw_overlay(rgb, labels, points, threshold=labelled.threshold, scale=scale)
-        return fit(drawn, LONGEST, LONGEST)
+        return fit(_drawn(labelled, names, labelling), LONGEST, LONGEST)
 
     if kind == ".png":
         if frame is None:
@@ -71,12 +69,22 @@ def show_sheet(labelled: Labelled, out: Path, *, frames: int = 12, columns: int 
     if frames < 1 or columns < 1:
         raise InputError("a sheet has at least one frame, and one column")
     wanted = spread(labelled.span.start, labelled.span.stop - 1, frames)
-    scale = legible_scale(*labelled.video.size)
-    tiles = []
-    for frame, labels, points in labelled.frames():
-        if frame.index in wanted:
-            picture = draw_overlay(
-                frame.rgb, labels, points, threshold=labelled.threshold, scale=scale
-            )
-            tiles.append((picture, f"frame {frame.index}"))
+    names = labelled.names
+    tiles = [
+        (_drawn(labelled, names, labelling), f"frame {labelling[0].index}")
+        for labelling in labelled.frames()
+        if labelling[0].index in wanted
+    ]
     write_png(out, contact_sheet(tiles, columns))
+
+
+def _drawn(labelled: Labelled, names: Sequence[str], labelling: Labelling) -> Picture:
+    frame, labels, points = labelling
+    return draw_overlay(
+        frame.rgb,
+        labels,
+        points,
+        threshold=labelled.threshold,
+        scale=legible_scale(*labelled.video.size),
+        order=names,
+    )

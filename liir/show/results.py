@@ -32,6 +32,6 @@ def show_results(takes: Sequence[tuple[Clip, Take]], out: Path, *, frames: int =
     strips = []
     for (clip, take), name, indices in zip(takes, names, shown, strict=True):
         read = pictures(clip)
-        tiles = [(draw(read(index), take, width), f"frame {index}") for index in indices]
+        tiles = [(draw(clip, read(index), take, width), f"frame {index}") for index in indices]
         strips.append(Strip(name, tiles))
     write_png(out, draw_strips(strips))

@@ -54,18 +54,18 @@ def draw_tile(
     points: Points,
     width: int,
     *,
-    threshold: float = 0.0,
-    named: bool = False,
+    order: Sequence[str] = (),
 ) -> Picture:
     """A labelled frame at the size at which it is shown, so that contours stay crisp.
+
+    Points have no names: there is no room for them.
 
     Args:
         rgb: (H, W, 3) uint8.
         labels: (H, W) uint8 ids, or None.
         points: Name to (x, y, confidence), in pixels of the frame.
         width: Of the result at most, in pixels; smaller frames are enlarged to half of it or more.
-        threshold: Confidence below which a point is invisible.
-        named: Whether points have their names beside them.
+        order: As in `draw_overlay`.
     """
     height, across = rgb.shape[:2]
     scale = width / across
@@ -76,11 +76,7 @@ def draw_tile(
     if labels is not None:
         labels = np.array(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))
     placed = {n: (x * scale, y * scale, sure) for n, (x, y, sure) in points.items()}
-    if named:
-        return draw_overlay(small, labels, placed, threshold=threshold)
-    # Spaces are names that nobody sees, and differ in their number.
-    blank = {" " * place: point for place, point in enumerate(placed.values())}
-    return draw_overlay(small, labels, blank, threshold=threshold)
+    return draw_overlay(small, labels, placed, order=order, named=False)
 
 
 def draw_strips(strips: Sequence[Strip]) -> Picture:

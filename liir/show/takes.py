@@ -141,12 +141,17 @@ def truth(clip: Clip) -> Take:
     """The ground truth of a sequence, of the first frame and of those that are scored."""
     frames = scored(clip)
     labels = {i: clip.truth(i) for i in frames} if clip.masks else {}
-    joints: dict[int, Points] = {
-        i: {name: (x, y, 1.0) for name, (x, y) in clip.joints[i].items()}
+    points: dict[int, Points] = {
+        i: {name: (*clip.joints[i][name], 1.0) for name in joints(clip) if name in clip.joints[i]}
         for i in frames
         if i in clip.joints
     }
-    return Take("ground truth", labels, joints)
+    return Take("ground truth", labels, points)
+
+
+def joints(clip: Clip) -> tuple[str, ...]:
+    """Names of the joints that are tracked."""
+    return tuple(clip.annotations[clip.start].points)
 
 
 def scored(clip: Clip) -> list[int]:

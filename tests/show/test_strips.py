@@ -58,6 +58,6 @@ def test_a_tile_is_drawn_at_the_size_at_which_it_is_shown() -> None:
     assert (tile[45, 5] == 90).all()
     assert (tile[25, 90] != 90).any()  # the point, and no name beside it
     assert (tile[22:28, 62:80] == 90).all()
-    named = draw_tile(rgb, labels, {"nose": (180.0, 50.0, 1.0)}, 100, named=True)
-    assert (named != tile).any()
+    other = draw_tile(rgb, labels, {"nose": (180.0, 50.0, 1.0)}, 100, order=("ear", "nose"))
+    assert (other[25, 90] != tile[25, 90]).any()
     assert draw_tile(rgb, None, {}, 500).shape == (200, 400, 3)  # by whole numbers
