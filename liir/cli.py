@@ -8,6 +8,8 @@ usage: liir VERB ...          liir VERB --help tells all about one
       learn features from videos that nobody labelled
   liir evaluate davis2016 ROOT --model small
       score a model on a benchmark
+  liir show FIGURE ... --out FILE
+      draw overlay, sheet, components, results, affinity, features, errors or curves
   liir --version
 
 Exit code: 0 done, 1 out of memory or an error in liir, 2 bad input (one line says what and how
@@ -85,10 +87,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         "evaluate": evaluate,
     }
     try:
+        if words[0] == "show":
+            from liir.show import command
+
+            print(command.show(words[1:]))
+            return 0
         if words[0] not in verbs:
-            near = difflib.get_close_matches(words[0], [*verbs, "--help", "--version"], n=1)
+            near = difflib.get_close_matches(words[0], [*verbs, "show", "--help", "--version"], n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(f"unknown verb {words[0]!r}{hint} (there are: {', '.join(verbs)})")
+            raise InputError(
+                f"unknown verb {words[0]!r}{hint} (there are: {', '.join(verbs)}, show)"
+            )
         config = (tyro.conf.FlagCreatePairsOff,)  # --soft, without a --no-soft
         done = tyro.cli(verbs[words[0]], prog=f"liir {words[0]}", args=words[1:], config=config)
         if isinstance(done, str):
@@ -254,6 +263,9 @@ def train(
     init: Annotated[str | None, arg(metavar="NAME")] = None,
     device: Name = "auto",
     workers: Count = None,
+    tensorboard: bool = False,
+    validate: Annotated[Path | None, arg(metavar="DAVIS_ROOT")] = None,
+    validate_every: Annotated[float, arg(metavar="MINUTES")] = 30.0,
     resume: bool = False,
 ) -> int:
     """Learn features from videos that nobody labelled.
@@ -262,7 +274,8 @@ def train(
     $ liir train footage/ --out run --resume
 
     The folder then holds weights.safetensors, for liir track --model, and the run's
-    state, which is saved every few minutes and on Ctrl-C.
+    state, which is saved every few minutes and on Ctrl-C. log.jsonl tells how it goes;
+    liir show curves draws it.
 
     Args:
         folders: Videos, folders of videos or frames (nested at will), tar shards, or lists of
@@ -281,6 +294,10 @@ def train(
         init: Weights to begin with: a bundled model, or a safetensors file of any preset.
         device: auto, cpu, cuda, cuda:1, mps, ...
         workers: Processes that decode video; 0 decodes in this one.
+        tensorboard: Show numbers and pictures to tensorboard --logdir DIR (extra log).
+        validate: A small folder in the layout of DAVIS on which the features are scored now and
+            then; the time it takes is none of the run's, nor does it change the weights.
+        validate_every: Minutes of training between two scores; the last one comes at the end.
         resume: Go on from the run's checkpoint, with the run's own settings.
     """
     texts = with_flags(setting, width=width, seed=seed, mix=",".join(map(str, mix)) or None)
@@ -295,8 +312,9 @@ def train(
         changed = dataclasses.replace(getattr(config, part), **changes)
         config = dataclasses.replace(config, **{part: changed})
     check_out(out)
-    from liir.learning import checkpoint, trainer
+    from liir.learning import checkpoint, monitor, trainer
 
+    watched = monitor.Monitoring(tensorboard=tensorboard, validate=validate, every=validate_every)
     states: list[trainer.Progress] = []
     with bar("step") as show:
 
@@ -307,7 +325,7 @@ def train(
         options: dict[str, Any] = {"resume": resume, "device": device, "workers": workers}
         options["init"] = init
         options |= {"steps": steps, "minutes": minutes, "progress": progress}
-        weights = trainer.train(folders, config, out, **options)
+        weights = trainer.train(folders, config, out, monitoring=watched, **options)
     # A run without a step was interrupted before it, or there was nothing left to do.
     last = states[-1] if states else checkpoint.restore(out)
     if last.steps is None or last.step < last.steps:

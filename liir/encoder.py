@@ -194,7 +194,7 @@ def load(name: str | Path = "small", *, device: str = "auto", dtype: str = "auto
         InputError: No such weights, a damaged file, weights of another architecture, or a device
             or dtype that is not there.
     """
-    return _ready(*find_weights(name), str(name), device, dtype)
+    return ready(*find_weights(name), str(name), device, dtype)
 
 
 def find_weights(name: str | Path) -> tuple[Encoder, Preset]:
@@ -226,7 +226,19 @@ def fingerprint(encoder: nn.Module) -> str:
     return digest.hexdigest()[:12]
 
 
-def _ready(encoder: Encoder, preset: Preset, name: str, device: str, dtype: str) -> Model:
+def ready(encoder: Encoder, preset: Preset, name: str, device: str, dtype: str) -> Model:
+    """Makes a model of an encoder, which stays as it is: folded, on a device, in a number format.
+
+    Args:
+        encoder: The weights, those of a training run too.
+        preset: What they were made with.
+        name: What to call the model.
+        device: As in `load`.
+        dtype: As in `load`.
+
+    Raises:
+        InputError: The device or dtype is not there.
+    """
     target = pick_device(device)
     kind = pick_dtype(dtype, target)
     encoder = folded(encoder).to(target, kind)
