@@ -6,6 +6,7 @@ import torch
 from liir.affinity import blocks, mass, row
 from liir.compactness import condensed
 from liir.matching import Matches, match, normalise
+from liir.presets import TrackingConfig
 
 R, C, H, W = 3, 8, 11, 13
 SETTINGS = {"radius": 4, "temperature": 0.1}
@@ -41,7 +42,8 @@ def test_without_topk_the_whole_window_is_kept() -> None:
 def test_mass_is_what_labels_are_summed_with() -> None:
     query, keys = features()
     found = row(query, keys, (5, 6), topk=5, **SETTINGS)
-    for tally in (found.tally, condensed(found, R, (H, W), 2, 0.0)):
+    prior = TrackingConfig(gaussians=2, compact_threshold=0.0)
+    for tally in (found.tally, condensed(found, R, (H, W), prior)):
         labels = torch.rand(R * H * W, 3)
         places = mass(tally, R, (H, W), query.device)
         torch.testing.assert_close(places.flatten() @ labels, tally(labels)[0])
@@ -52,7 +54,9 @@ def test_the_prior_narrows_scattered_mass() -> None:
     weights = torch.tensor([[0.55, 0.3, 0.1, 0.05]])
     cells = torch.tensor([[5 * W + 5, 5 * W + 6, 2, 8 * W + 1]])
     scattered = Matches(weights.log(), cells, torch.zeros(1))
-    fitted = mass(condensed(scattered, 1, (H, W), 2, 0.1), 1, (H, W), weights.device)[0]
+    fitted = mass(
+        condensed(scattered, 1, (H, W), TrackingConfig(gaussians=2)), 1, (H, W), weights.device
+    )[0]
     plain = mass(scattered.tally, 1, (H, W), weights.device)[0]
     assert plain[0, 2] == pytest.approx(0.1)
     assert fitted[0, 2] < 1e-6

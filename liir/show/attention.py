@@ -6,6 +6,7 @@ Legend: R references, C channels, h w cells, H W pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,7 +80,8 @@ def rows(query: Tensor, keys: Tensor, cell: tuple[int, int], config: TrackingCon
         temperature=config.temperature,
     )
     count, size = len(keys), (query.shape[1], query.shape[2])
-    fit = condensed(found, count, size, config.gaussians or 2, config.compact_threshold)
+    prior = replace(config, gaussians=config.gaussians or 2)
+    fit = condensed(found, count, size, prior)
     plain, fitted = (mass(tally, count, size, query.device) for tally in (found.tally, fit))
     return Row(cell, plain, fitted)
 

@@ -20,7 +20,8 @@ def batch() -> tuple[Batch, torch.Tensor]:
     wide = torch.randn(2, 16, 16, 20)
     features = torch.stack((wide[..., :16], wide[..., 2:18]), dim=1)
     window, dropped = torch.zeros(2, 4), torch.tensor([1, 2])
-    return Batch(rgb, window, dropped, torch.arange(2), ["a", "b"]), features
+    flow = torch.full((2, 16, 16, 2), torch.nan)
+    return Batch(rgb, window, dropped, torch.arange(2), ["a", "b"], flow, {}), features
 
 
 def tiles(sheet: np.ndarray, columns: int, rows: int) -> np.ndarray:
