@@ -10,6 +10,7 @@ usage: liir VERB ...          liir VERB --help tells all about one
       score a model on a benchmark
   liir show FIGURE ... --out FILE
       draw overlay, sheet, components, results, affinity, features, errors or curves
+  liir convert FILE.pth --out FILE.safetensors      weights of the public MAST or LIIR code
   liir --version
 
 Exit code: 0 done, 1 out of memory or an error in liir, 2 bad input (one line says what and how
@@ -81,11 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.addLevelName(logging.WARNING, "warning")  # as "liir: error:" is written
     logging.basicConfig(format="liir: %(levelname)s: %(message)s")
     # A verb returns its exit code, or what is left to say.
-    verbs: dict[str, Callable[..., int | str]] = {
-        "track": track,
-        "train": train,
-        "evaluate": evaluate,
-    }
+    every: list[Callable[..., int | str]] = [track, train, evaluate, convert]
+    verbs = {verb.__name__: verb for verb in every}
     try:
         if words[0] == "show":
             from liir.show import command
@@ -281,8 +279,7 @@ def train(
         folders: Videos, folders of videos or frames (nested at will), tar shards, or lists of
             such (.txt). stills:FOLDER holds photographs, each seen twice. See docs/data.md.
         out: Folder of the run.
-        preset: What to train: small, if not given, base, or a step of the published ablation
-            (paper, mast, baseline, position, inter, compact).
+        preset: small, if not given, base, baseline, position, inter, compact, paper or mast.
         steps: Length of the run. Give this or --minutes.
         minutes: Time to train for; becomes a number of steps after 50 timed ones.
         width: Factor on the channels of the network.
@@ -331,4 +328,26 @@ def train(
     if last.steps is None or last.step < last.steps:
         raise KeyboardInterrupt(f"{last.step} steps are kept in {out}; --resume goes on")
     print(f"weights  {weights}")
+    return 0
+
+
+# --- Convert
+
+
+def convert(
+    checkpoint: Annotated[Positional[Path], arg(metavar="FILE.pth")],
+    /,
+    *,
+    out: Annotated[Path, arg(metavar="FILE.safetensors")],
+) -> int:
+    """Make weights of a checkpoint of the public MAST or LIIR code; no code in it is run.
+
+    Args:
+        checkpoint: What their training wrote.
+        out: The file to write.
+    """
+    check_out(out.parent)
+    from liir import conversion
+
+    print(f"weights  {out} ({conversion.convert(checkpoint, out)})")
     return 0
