@@ -14,7 +14,7 @@ import numpy as np
 
 from liir.encoder import Model
 from liir.errors import InputError
-from liir.evaluation import benchmarks, layouts
+from liir.evaluation import benchmarks, layouts, stored
 from liir.evaluation.benchmarks import Prediction, Source
 from liir.figures import Picture, Points
 from liir.frames import Frame
@@ -108,9 +108,9 @@ class Stage:
             return Entry(name or own or what, benchmarks.tracked(model))
         # What `liir evaluate --out` keeps has the benchmark's name between.
         inner = folder / self.benchmark
-        stored = inner if inner.is_dir() and self.benchmark not in self.clips else folder
-        layouts.check_stored(stored, clips, self.clips)
-        return Entry(name or folder.name, partial(layouts.stored, stored))
+        place = inner if inner.is_dir() and self.benchmark not in self.clips else folder
+        stored.check_stored(place, clips, self.clips)
+        return Entry(name or folder.name, partial(stored.stored, place))
 
     def take(self, clip: Clip, entry: Entry, progress: Callable[[], None] | None = None) -> Take:
         """Runs a sequence.
@@ -127,7 +127,7 @@ class Stage:
                 if not clip.joints:
                     take.labels[prediction.index] = prediction.labels
                 take.points[prediction.index] = prediction.points
-                yield layouts.Predicted(prediction.index, prediction.labels, prediction.points)
+                yield stored.Predicted(prediction.index, prediction.labels, prediction.points)
                 if progress is not None:
                     progress()
 
