@@ -111,7 +111,8 @@ def contour_accuracy(
 def _share_within(points: NDArray[np.intp], others: NDArray[np.intp], radius: float) -> float:
     """Share of `points` (n, 2) whose nearest of `others` (m, 2) is at most `radius` away."""
     # The bound is exclusive and only saves search; beyond it the distance comes back infinite.
-    distance, _ = KDTree(others).query(points, distance_upper_bound=radius + 0.5)
+    tree = KDTree(others, compact_nodes=False, balanced_tree=False)  # quicker built
+    distance, _ = tree.query(points, distance_upper_bound=radius + 0.5)
     return float(np.mean(distance <= radius))
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
 from liir.annotations import VOID, Labels
 from liir.errors import InputError
@@ -50,17 +49,12 @@ def score_objects(sequence: Sequence, predictions: Iterable[Prediction]) -> list
     for index, truth, given in _pairs(sequence, predictions):
         void = truth == VOID
         spoilt = bool(void.any())
-        boxes = [ndimage.find_objects(each, max(sequence.ids)) for each in (truth, given)]
         for number in sequence.ids:
             if index <= born[number]:
                 continue
-            shown = [box[number - 1] for box in boxes if box[number - 1] is not None]
-            window = _window(shown)
-            masks = (
-                truth[window] == number,
-                given[window] == number,
-                void[window] if spoilt else None,
-            )
+            true, found = truth == number, given == number
+            window = _window(true | found)
+            masks = true[window], found[window], void[window] if spoilt else None
             regions[number].append(metrics.region_similarity(*masks))
             contours[number].append(metrics.contour_accuracy(*masks, size=truth.shape))
     rows = []
@@ -74,13 +68,14 @@ def score_objects(sequence: Sequence, predictions: Iterable[Prediction]) -> list
     return rows
 
 
-def _window(boxes: list[tuple[slice, ...]]) -> tuple[slice, slice]:
+def _window(either: metrics.Mask) -> tuple[slice, slice]:
     """What two masks show, with a pixel around it: all that their boundaries depend on."""
-    rows = [box[0] for box in boxes] or [slice(0, 0)]
-    columns = [box[1] for box in boxes] or [slice(0, 0)]
+    rows, columns = np.flatnonzero(either.any(1)), np.flatnonzero(either.any(0))
+    if not rows.size:
+        return slice(0, 1), slice(0, 1)
     return (
-        slice(max(0, min(r.start for r in rows) - 1), max(r.stop for r in rows) + 1),
-        slice(max(0, min(c.start for c in columns) - 1), max(c.stop for c in columns) + 1),
+        slice(max(0, int(rows[0]) - 1), int(rows[-1]) + 2),
+        slice(max(0, int(columns[0]) - 1), int(columns[-1]) + 2),
     )
 
 

@@ -200,7 +200,8 @@ def _folder(folder: Path, sequence: Sequence) -> Path:
 
 def _predicted(path: Path, sequence: Sequence) -> Labels:
     labels = read_map(path)
-    shown = set(np.unique(labels).tolist()) - {0}
+    # Counting is many times quicker than np.unique.
+    shown = set(np.flatnonzero(np.bincount(labels.ravel(), minlength=256)).tolist()) - {0}
     if sequence.decode is foreground or (len(sequence.ids) == 1 and shown == {VOID}):
         return np.where(labels != 0, np.uint8(sequence.ids[0]), np.uint8(0))
     if sequence.decode is as_stored and sequence.allowed is None:
