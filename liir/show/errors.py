@@ -41,6 +41,8 @@ def show_errors(clip: Clip, takes: Sequence[Take], out: Path) -> None:
     suffix(out, ".png")
     if not clip.masks:
         raise InputError(f"{clip.name}: has joints, and J is of masks; try liir show results")
+    if not clip.counted:
+        raise InputError(f"{clip.name}: its truth is hidden; try liir show results")
     scores = [similarities(clip, take) for take in takes]
     means = [{i: float(np.mean([*each.values()])) for i, each in s.items()} for s in scores]
     lines: dict[str, Mapping[int, float]] = {}

@@ -132,7 +132,7 @@ class Stage:
                     progress()
 
         scores = self.protocol.summary(self.protocol.score(clip, kept()))
-        name, value = next(iter(scores.items()))
+        name, value = next(iter(scores.items()), ("", np.nan))
         word = "" if np.isnan(value) else f"{name.removesuffix('-Mean')} {100 * value:.1f}"
         return Take(take.name, take.labels, take.points, word)
 
@@ -140,7 +140,7 @@ class Stage:
 def truth(clip: Clip) -> Take:
     """The ground truth of a sequence, of the first frame and of those that are scored."""
     frames = scored(clip)
-    labels = {i: clip.truth(i) for i in frames} if clip.masks else {}
+    labels = {i: clip.truth(i) for i in frames if i in clip.masks}
     points: dict[int, Points] = {
         i: {name: (*clip.joints[i][name], 1.0) for name in joints(clip) if name in clip.joints[i]}
         for i in frames
