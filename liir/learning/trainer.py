@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from liir.learning.checkpoint import Checkpoint
 from liir.learning.clips import Batch, Pairs, Runs
 from liir.learning.faults import tell_faults
 from liir.learning.guard import Guard
+from liir.learning.monitor import Monitor, Monitoring, Step
 from liir.learning.objective import Objective, bank_shape
 from liir.learning.places import find_videos
 from liir.learning.schedule import learning_rate
@@ -37,7 +38,6 @@ _log = logging.getLogger(__name__)
 WEIGHTS = "weights.safetensors"
 TIMED_STEPS = 50  # before a budget in minutes becomes a number of steps
 _SAVE_SECONDS = 180.0
-_LOG_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ def train(
     init: str | Path | None = None,
     device: str = "auto",
     workers: int | None = None,
+    monitoring: Monitoring | None = None,
     progress: Callable[[Progress], None] | None = None,
     indexing: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -88,6 +89,7 @@ def train(
         device: As in `liir.load`.
         workers: Processes that decode, 0 to decode in this one; default one, or a quarter of
             the cores. The batches are the same.
+        monitoring: What to tell beyond the log's numbers; nothing of it changes the result.
         progress: Called after every step.
         indexing: Called, before the first step, with the number of videos looked through and of
             all videos.
@@ -107,6 +109,8 @@ def train(
     bank_shape(preset.training)  # complains before the videos are looked through
     if resume and init is not None:
         raise InputError("--init begins a new run and --resume goes on with one: give one of them")
+    monitoring = monitoring or Monitoring()
+    monitoring.check()
     state = start = None
     if resume:
         state = checkpoints.restore(out)
@@ -143,8 +147,11 @@ def train(
     if workers is None:
         workers = max(1, (os.cpu_count() or 1) // 4)
     try:
-        with _stop_on_signals() as stopped:
-            run.loop(pairs, workers, stopped, progress)
+        with (
+            _stop_on_signals() as stopped,
+            closing(Monitor(out, run.objective, monitoring, run.step)) as monitor,
+        ):
+            run.loop(pairs, workers, stopped, monitor, progress)
     except RuntimeError as error:  # torch raises it wherever the loop happens to be
         if "DataLoader worker" not in str(error):
             raise
@@ -205,12 +212,12 @@ class _Run:
         pairs: Pairs,
         workers: int,
         stopped: threading.Event,
+        monitor: Monitor,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         """Steps until the run is full or `stopped`; saves every few minutes and at the end."""
         saved = start = time.monotonic()
         before = self.seconds
-        recent: list[dict[str, float]] = []
         with closing(_batches(pairs, workers, self.step)) as batches:
             while (self.steps is None or self.step < self.steps) and not stopped.is_set():
                 try:
@@ -221,13 +228,11 @@ class _Run:
                     raise
                 self.faults |= batch.faults
                 rate = learning_rate(self.step, self.steps, self.preset.training)
-                losses = self._step(batch, rate)
+                losses, norm = self._step(batch, rate)
                 self.seconds = before + time.monotonic() - start
                 self._set_length()
-                recent.append(losses)
-                if self.step % _LOG_STEPS == 0:
-                    self._log(recent, rate)
-                    recent.clear()
+                taken = Step(self.step, self.steps, losses, norm, rate, self.seconds)
+                start += monitor.after(taken, batch, stopped.is_set)
                 if progress:
                     progress(Progress(self.step, self.steps, sum(losses.values()), rate))
                 if time.monotonic() - saved > _SAVE_SECONDS:
@@ -235,8 +240,8 @@ class _Run:
                     saved = time.monotonic()
         self.save()
 
-    def _step(self, batch: Batch, rate: float) -> dict[str, float]:
-        """One step of gradient descent; returns the losses by name."""
+    def _step(self, batch: Batch, rate: float) -> tuple[dict[str, float], float]:
+        """One step of gradient descent; returns the losses by name and the gradient's norm."""
         parameters = list(self.objective.encoder.parameters())
         statistics = [buffer.clone() for buffer in self.objective.encoder.buffers()]
         losses = self._losses(batch)
@@ -260,7 +265,7 @@ class _Run:
         self.optimizer.step()
         self.objective.follow()
         self.step += 1
-        return values
+        return values, norm
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         self.objective.train()
@@ -280,20 +285,6 @@ class _Run:
         if self.steps is None and self.step >= TIMED_STEPS:
             assert self.minutes is not None
             self.steps = max(TIMED_STEPS, round(60 * self.minutes * self.step / self.seconds))
-
-    def _log(self, recent: Sequence[Mapping[str, float]], rate: float) -> None:
-        """Appends the means of some steps' losses to the log."""
-        entry: dict[str, float] = {"step": self.step}
-        entry["loss"] = round(sum(sum(each.values()) for each in recent) / len(recent), 5)
-        for name in dict.fromkeys(name for each in recent for name in each):
-            values = [each[name] for each in recent if name in each]
-            entry[name] = round(sum(values) / len(values), 5)
-        entry |= {"learning_rate": rate, "seconds": round(self.seconds, 1)}
-        try:
-            with (self.out / "log.jsonl").open("a") as log:
-                log.write(json.dumps(entry) + "\n")
-        except OSError as error:  # a full disk must not end a run of hours
-            _log.warning("%s/log.jsonl: step %d not logged: %s", self.out, self.step, error)
 
     def _try_to_save(self) -> None:
         try:

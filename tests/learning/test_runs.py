@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from liir.errors import InputError
-from liir.learning import guard, objective, trainer
+from liir.learning import guard, monitor, objective, trainer
 from liir.learning.checkpoint import Checkpoint, restore
 from liir.learning.trainer import Progress, learning_rate, train
 from liir.presets import ModelConfig, Preset, TrainingConfig
@@ -94,7 +94,7 @@ def test_the_whole_objective_resumes_bit_for_bit(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bank, momentum head and the random shifts of position maps included."""
-    monkeypatch.setattr(trainer, "_LOG_STEPS", 1)
+    monkeypatch.setattr(monitor, "LOG_STEPS", 1)
     clips = two_clips(tmp_path, clip)
     train(clips, WHOLE, tmp_path / "whole", steps=8, workers=0)
     train(clips, WHOLE, tmp_path / "half", steps=8, workers=0, progress=kill_at(5))
