@@ -21,7 +21,8 @@ evaluation.stored evaluation.report evaluation.scoring evaluation.sources evalua
 evaluation.benchmarks
 learning.shards learning.places learning.shots learning.draws learning.views learning.frame_cache
 learning.clips learning.faults learning.negatives learning.reconstruction learning.objective
-learning.samples learning.monitor learning.checkpoint learning.start learning.trainer
+learning.samples learning.monitor learning.checkpoint learning.start
+learning.schedule learning.guard learning.trainer
 evaluation.ablation folder labelling page.* terminal show.* evaluation.command cli
 """.split()
 

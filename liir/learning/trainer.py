@@ -26,11 +26,13 @@ from liir.learning import start as starts
 from liir.learning.checkpoint import Checkpoint
 from liir.learning.clips import Batch, Pairs, Runs
 from liir.learning.faults import tell_faults
+from liir.learning.guard import Guard
 from liir.learning.monitor import Monitor, Monitoring, Step
 from liir.learning.objective import Objective, bank_shape
 from liir.learning.places import find_videos
+from liir.learning.schedule import learning_rate
 from liir.learning.shots import digest, index_shots
-from liir.presets import Preset, TrainingConfig, to_dict
+from liir.presets import Preset, to_dict
 
 _log = logging.getLogger(__name__)
 WEIGHTS = "weights.safetensors"
@@ -188,6 +190,7 @@ class _Run:
         )
         self.step, self.steps, self.minutes, self.seconds = 0, steps, minutes, 0.0
         self.init: str | None = None
+        self.guard = Guard(config.explosion)
         self.faults: dict[str, str] = {}
         if state is not None:
             try:
@@ -247,14 +250,13 @@ class _Run:
         loss.backward()
         values = {name: float(value.detach()) for name, value in losses.items()}
         norm = float(nn.utils.clip_grad_norm_(parameters, self.preset.training.clip_norm))
-        if not all(map(math.isfinite, (norm, *values.values()))):
+        if trouble := self.guard.trouble(values, norm):
             # The bad batch has been through the batch norms already: what is saved has not.
             for buffer, old in zip(self.objective.encoder.buffers(), statistics, strict=True):
                 buffer.copy_(old)
             self._try_to_save()
-            told = ", ".join(f"{name} {value}" for name, value in values.items())
             raise InputError(
-                f"{self.out}: at step {self.step} the loss is {told} and its gradient {norm} "
+                f"{self.out}: at step {self.step} {trouble} "
                 f"(clips: {'; '.join(batch.names)}); the checkpoint is from before that step; "
                 "start anew with a lower learning rate, or without those clips"
             )
@@ -336,25 +338,6 @@ def _batches(pairs: Pairs, workers: int, start: int) -> Generator[Batch, None, N
             done = 0
     except InputError as error:  # that of a process comes with its traceback
         raise InputError(str(error).strip().split("InputError: ")[-1]) from None
-
-
-def learning_rate(step: int, steps: int | None, config: TrainingConfig) -> float:
-    """Linear warm-up, then a cosine to zero (Loshchilov and Hutter, 2017).
-
-    Args:
-        step: Steps done.
-        steps: Steps in all; None means: not yet known, still warming up or at the peak.
-        config: Peak and warm-up.
-
-    Returns:
-        The rate of the next step.
-    """
-    if step < config.warmup:
-        return config.learning_rate * (step + 1) / config.warmup
-    if steps is None or steps <= config.warmup:
-        return config.learning_rate
-    done = min(1.0, (step - config.warmup) / (steps - config.warmup))
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
 @contextmanager
