@@ -4,8 +4,8 @@
     python benchmarks/negatives.py --negatives 57600 --device cuda
 
 Each figure is a forward and a backward pass of 4,096 queries of 128 channels, in a process of its
-own; memory is what the process takes at most, above what it takes before the pass. The naive form
-is left out where its similarities alone exceed --most-gib.
+own; memory is the most that the process takes, the library and the bank included. The naive form is
+left out where its similarities alone exceed --most-gib.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ def measure(form: str, count: int, options: argparse.Namespace) -> dict[str, flo
     )
     query = torch.randn(options.queries, options.channels, device=device, requires_grad=True)
     videos = torch.arange(options.queries, device=device) // 256
-    before, seconds = peak(device), []
+    seconds = []
     for _ in range(options.runs):
         start = time.perf_counter()
         globals()[form](query, videos, *bank.negatives()).sum().backward()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - start)
-    return {"seconds": statistics.median(seconds), "mib": peak(device) - before}
+    return {"seconds": statistics.median(seconds), "mib": peak(device)}
 
 
 def told(value: float | None) -> str:

@@ -38,9 +38,8 @@ def newcomers(matches: Matches, cells: tuple[int, int], config: TrackingConfig) 
         config: `rival_margin`, by which a rival has to be more similar, and `temperature`.
 
     Returns:
-        (N,) float32 in [0, 1]: 0 where a query and its best key prefer each other, or the query is
-        next to the one preferred; a half where the loss is the margin. The loss, of the key with
-        the least: similarity lost to the query's best key, and to the key's best query.
+        (N,) float32 in [0, 1]: 0 where a query is the best, or next to the best, for one of its
+        keys; a half where all of its keys have rivals more similar to them by the margin.
     """
     values, keys = matches.values, matches.cells
     best = values.new_full((int(keys.max()) + 1,), -torch.inf)
@@ -53,9 +52,9 @@ def newcomers(matches: Matches, cells: tuple[int, int], config: TrackingConfig) 
     down = (owner // cells[1] - query // cells[1]).abs()
     right = (owner % cells[1] - query % cells[1]).abs()
     behind = (best[keys] - values).masked_fill(torch.maximum(down, right) <= _REACH, 0.0)
-    loss = config.temperature * (behind + values[:, :1] - values).amin(1)
+    behind = config.temperature * behind.amin(1)
     softness = _SOFTNESS * config.rival_margin
-    known = torch.sigmoid((config.rival_margin - loss) / softness)
+    known = torch.sigmoid((config.rival_margin - behind) / softness)
     return 1 - known / torch.sigmoid(values.new_tensor(1 / _SOFTNESS))
 
 

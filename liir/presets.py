@@ -78,7 +78,7 @@ class TrackingConfig:
 
     similarity: Similarity = "cosine"
     temperature: float = 0.05
-    radius: int = 12
+    radius: int = 16
     topk: int | None = 5
     rival_margin: float = 0.06
     feedback: Literal["soft", "hard"] = "soft"
@@ -137,6 +137,7 @@ class TrainingConfig:
         warmup: Steps over which the learning rate rises linearly from zero.
         weight_decay: Decoupled weight decay.
         clip_norm: Largest gradient norm.
+        explosion: A loss this many times the mean of the last hundred steps ends the run; 0: none.
         second_stage: Share of the run after which the terms below join; 1 leaves them out.
         inter_weight: Factor on inter-video reconstruction; 0 leaves it out.
         inter_radius: Half the side of its window, in cells at stride 8.
@@ -184,6 +185,7 @@ class TrainingConfig:
     warmup: int = 50
     weight_decay: float = 0.0
     clip_norm: float = 5.0
+    explosion: float = 25.0
     second_stage: float = 0.5
     inter_weight: float = 0.0
     inter_radius: int = 3

@@ -21,6 +21,7 @@ from liir.encoder import Model
 from liir.errors import InputError
 from liir.frames import DEFAULT_RATE
 from liir.grid import Grid
+from liir.heap import trim
 from liir.keypoints import draw_blob, read_points
 from liir.matching import match, normalise, window_tally
 from liir.memory import Memory, Reference
@@ -33,6 +34,8 @@ from liir.votes import vote
 
 Source = Video | str | Path | NDArray[np.generic] | Iterable[NDArray[np.generic]]
 AnnotationLike = Annotation | str | Path | NDArray[np.generic]
+
+_TRIM_STEPS = 32  # between two times that freed memory is given back
 
 
 class Tracker:
@@ -93,6 +96,8 @@ class Tracker:
                 scores = self._overrule(scores, given, grid)
             self._remember(keys, scores, given is not None, corrects)
         self.count += 1
+        if self.count % _TRIM_STEPS == 0:
+            trim()
         places = read_points(scores[objects:], self.config.point_sigma, grid)
         points = dict(zip(self.names, places, strict=True))
         if given is not None:
@@ -133,7 +138,10 @@ class Tracker:
             )
         height, width = rgb.shape[:2]
         if self._grid is None:
-            self._grid = Grid(height, width, self.config.size, self.model.device)
+            model = self.model
+            self._grid = Grid(
+                height, width, self.config.size, model.device, model.stride, model.offset
+            )
         if (height, width) != (self._grid.height, self._grid.width):
             raise InputError(
                 f"frame {frame.index}: is {width}x{height}, the frames before were "

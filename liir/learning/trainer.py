@@ -8,8 +8,8 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -31,6 +31,8 @@ from liir.learning.checkpoint import Checkpoint
 from liir.learning.clips import Batch, Pairs, Runs
 from liir.learning.distributed import Team
 from liir.learning.faults import tell_faults
+from liir.learning.guard import Guard
+from liir.learning.monitor import Monitor, Monitoring, Step
 from liir.learning.objective import Objective, bank_shape
 from liir.learning.places import find_videos
 from liir.learning.schedule import learning_rate
@@ -42,7 +44,6 @@ _log = logging.getLogger(__name__)
 WEIGHTS = "weights.safetensors"
 TIMED_STEPS = 50  # before a budget in minutes becomes a number of steps
 _SAVE_SECONDS = 180.0
-_LOG_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ def train(
     init: str | Path | None = None,
     device: str = "auto",
     workers: int | None = None,
+    monitoring: Monitoring | None = None,
     progress: Callable[[Progress], None] | None = None,
     indexing: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -95,6 +97,7 @@ def train(
         device: As in `liir.load`.
         workers: Processes that decode, 0 to decode in this one; default one, or this one's share of
             a quarter of the cores. The batches are the same.
+        monitoring: What to tell beyond the log's numbers; nothing of it changes the result.
         progress: Called after every step, in the first process.
         indexing: Called, before the first step, with the number of videos looked through and of
             all videos.
@@ -117,6 +120,8 @@ def train(
     if resume is True and init is not None:
         raise InputError("--init begins a new run and --resume goes on with one: give one of them")
     team = distributed.current()
+    monitoring = monitoring or Monitoring()
+    team.from_first(monitoring.check)
     target = team.device(device)
     state, start = team.from_first(partial(starts.begun, out, preset, resume, init))
     preset = state.preset if state else preset
@@ -144,8 +149,12 @@ def train(
     if workers is None:
         workers = max(1, (os.cpu_count() or 1) // (4 * launch.local_size()))
     try:
+        watch: AbstractContextManager[Monitor | None] = nullcontext()
         with stop_on_signals() as stopped:
-            run.loop(pairs, workers, stopped, progress)
+            if team.first:
+                watch = closing(Monitor(out, run.objective, monitoring, run.step))
+            with watch as monitor:
+                run.loop(pairs, workers, stopped, monitor, progress)
     except RuntimeError as error:  # torch raises it wherever the loop happens to be
         if "DataLoader worker" not in str(error):
             raise
@@ -206,6 +215,7 @@ class _Run:
         )
         self.step, self.steps, self.minutes, self.seconds = 0, steps, minutes, 0.0
         self.init: str | None = None
+        self.guard = Guard(config.explosion)
         self.faults: dict[str, str] = {}
         if state is not None:
             try:
@@ -228,12 +238,12 @@ class _Run:
         pairs: Pairs,
         workers: int,
         stopped: threading.Event,
+        monitor: Monitor | None,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         """Steps until the run is full or `stopped`; saves every few minutes and at the end."""
         saved = start = time.monotonic()
         before = self.seconds
-        recent: list[dict[str, float]] = []
         with closing(_batches(pairs, workers, self.step)) as batches:
             while self.steps is None or self.step < self.steps:
                 batch = _next(batches, stopped)
@@ -241,22 +251,27 @@ class _Run:
                     break
                 self.faults |= batch.faults
                 rate = learning_rate(self.step, self.steps, self.preset.training)
-                losses = self._step(batch, rate)
+                losses, norm = self._step(batch, rate)
                 self.seconds = before + time.monotonic() - start
                 self._set_length()
-                recent.append(losses)
-                if self.step % _LOG_STEPS == 0:
-                    self._log(recent, rate)
-                    recent.clear()
+                if monitor is not None:
+                    taken = Step(self.step, self.steps, losses, norm, rate, self.seconds)
+                    start += monitor.after(taken, batch, stopped.is_set)
                 if progress and self.team.first:
                     progress(Progress(self.step, self.steps, sum(losses.values()), rate))
                 if time.monotonic() - saved > _SAVE_SECONDS:
                     self._try_to_save()
                     saved = time.monotonic()
+        self._gather_faults()
         self.team.from_first(self.save)
 
-    def _step(self, batch: Batch, rate: float) -> dict[str, float]:
-        """One step of gradient descent; returns the losses by name."""
+    def _gather_faults(self) -> None:
+        """Every process decodes other videos; the first one tells of all."""
+        for faults in self.team.from_all(lambda: self.faults):
+            self.faults = {**self.faults, **faults}
+
+    def _step(self, batch: Batch, rate: float) -> tuple[dict[str, float], float]:
+        """One step of gradient descent; returns the losses by name and the gradient's norm."""
         parameters = list(self.objective.encoder.parameters())
         statistics = [buffer.clone() for buffer in self.objective.encoder.buffers()]
         losses = self._losses(batch)
@@ -267,15 +282,15 @@ class _Run:
         parts = [float(value.detach()) for value in losses.values()]
         values = dict(zip(losses, self.team.total(parts), strict=True))
         norm = float(nn.utils.clip_grad_norm_(parameters, self.preset.training.clip_norm))
-        if not all(map(math.isfinite, (norm, *values.values()))):
+        if trouble := self.team.from_first(lambda: self.guard.trouble(values, norm)):
             # The bad batch has been through the batch norms already: what is saved has not.
             for buffer, old in zip(self.objective.encoder.buffers(), statistics, strict=True):
                 buffer.copy_(old)
             self._try_to_save()
-            told = ", ".join(f"{name} {value}" for name, value in values.items())
+            self._gather_faults()
             names = chain(*self.team.from_all(lambda: batch.names))
             raise self.team.mistake(
-                f"{self.out}: at step {self.step} the loss is {told} and its gradient {norm} "
+                f"{self.out}: at step {self.step} {trouble} "
                 f"(clips: {'; '.join(names)}); the checkpoint is from before that step; "
                 "start anew with a lower learning rate, or without those clips"
             )
@@ -284,7 +299,7 @@ class _Run:
         self.optimizer.step()
         self.objective.follow()
         self.step += 1
-        return values
+        return values, norm
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         self.objective.train()
@@ -305,22 +320,6 @@ class _Run:
             assert self.minutes is not None
             self.seconds = self.team.from_first(lambda: self.seconds)
             self.steps = max(TIMED_STEPS, round(60 * self.minutes * self.step / self.seconds))
-
-    def _log(self, recent: Sequence[Mapping[str, float]], rate: float) -> None:
-        """Appends the means of some steps' losses to the log."""
-        if not self.team.first:
-            return
-        entry: dict[str, float] = {"step": self.step}
-        entry["loss"] = round(sum(sum(each.values()) for each in recent) / len(recent), 5)
-        for name in dict.fromkeys(name for each in recent for name in each):
-            values = [each[name] for each in recent if name in each]
-            entry[name] = round(sum(values) / len(values), 5)
-        entry |= {"learning_rate": rate, "seconds": round(self.seconds, 1)}
-        try:
-            with (self.out / "log.jsonl").open("a") as log:
-                log.write(json.dumps(entry) + "\n")
-        except OSError as error:  # a full disk must not end a run of hours
-            _log.warning("%s/log.jsonl: step %d not logged: %s", self.out, self.step, error)
 
     def _try_to_save(self) -> None:
         if not self.team.first:
@@ -376,6 +375,11 @@ def _batches(pairs: Pairs, workers: int, start: int) -> Generator[Batch, None, N
             done = 0
     except InputError as error:  # that of a process comes with its traceback
         raise InputError(str(error).strip().split("InputError: ")[-1]) from None
+    except (ConnectionError, FileNotFoundError, EOFError) as error:
+        # Of a process that died with a batch half handed over; torch tells of it a moment later,
+        # by a signal whose handler raises, and had better do so here.
+        time.sleep(1.0)
+        raise RuntimeError("DataLoader worker is gone") from error
 
 
 def _next(batches: Iterator[Batch], stopped: threading.Event) -> Batch | None:

@@ -103,6 +103,23 @@ def measure(config: Preset, team: Team) -> dict[str, Any]:
 
 
 @contextmanager
+def in_float64() -> Iterator[None]:
+    """Runs of the trainer in float64.
+
+    In float32 some gradients are nothing but rounding (near 1e-8, Adam's epsilon), which Adam
+    makes steps of nearly full size of; in float64 they are 1e-17, and their steps nothing.
+    """
+    objective, convert = trainer.Objective, trainer.rgb_to_lab
+    with (
+        patched(trainer, "pick_dtype", lambda *_: torch.float32),  # no autocast
+        patched(trainer, "Objective", lambda *args: objective(*args).double()),
+        patched(trainer, "rgb_to_lab", lambda rgb: convert(rgb).double()),
+        patched(Tensor, "float", Tensor.double),
+    ):
+        yield
+
+
+@contextmanager
 def patched(owner: Any, name: str, value: Any) -> Iterator[None]:
     old = getattr(owner, name)
     setattr(owner, name, value)
@@ -177,7 +194,7 @@ def main(folder: Path, clips: list[Path]) -> None:
     found: dict[str, Any] = {"norm": {d: normalise(team, team.device(d)) for d in devices}}
     found["objective"] = {name: measure(config, team) for name, config in CASES.items()}
     found["talk"] = talk(team)
-    with patched(trainer, "pick_dtype", lambda *_: torch.float32):
+    with in_float64():
         found["train"] = train(team, folder, clips)
     torch.save(found, folder / f"{team.rank}.pt")
 
