@@ -234,6 +234,7 @@ def train(
     width: Annotated[float | None, arg(metavar="FACTOR")] = None,
     seed: Count = None,
     setting: Settings = (),
+    init: Annotated[str | None, arg(metavar="NAME")] = None,
     device: Name = "auto",
     workers: Count = None,
     resume: bool = False,
@@ -256,6 +257,7 @@ def train(
         seed: Fixes initial weights and the order of samples.
         setting: Another setting of the training or model, such as crop=256 or position=none;
             with tracking. before it, one of the tracking that the weights are for.
+        init: Weights to begin with: a bundled model, or a safetensors file of any preset.
         device: auto, cpu, cuda, cuda:1, mps, ...
         workers: Processes that decode video; 0 decodes in this one.
         resume: Go on from the run's checkpoint, with the run's own settings.
@@ -282,6 +284,7 @@ def train(
             show(state.step, state.steps, states[0].step - 1, f"loss {state.loss:.3f}")
 
         options: dict[str, Any] = {"resume": resume, "device": device, "workers": workers}
+        options["init"] = init
         options |= {"steps": steps, "minutes": minutes, "progress": progress}
         weights = trainer.train(folders, config, out, **options)
     # A run without a step was interrupted before it, or there was nothing left to do.

@@ -6,6 +6,7 @@ Legend: B batch, C channels, H W pixels, h w feature cells (stride 4, h = ceil(H
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -189,10 +190,19 @@ def load(name: str | Path = "small", *, device: str = "auto", dtype: str = "auto
         InputError: No such weights, a damaged file, weights of another architecture, or a device
             or dtype that is not there.
     """
+    return _ready(*find_weights(name), str(name), device, dtype)
+
+
+def find_weights(name: str | Path) -> tuple[Encoder, Preset]:
+    """Weights by the names that `load` knows, in float32 on the CPU.
+
+    Raises:
+        InputError: No such weights, a damaged file, or weights of another architecture.
+    """
     path = Path(name)
     kind, _, which = str(name).partition(":")
     if kind == "random" and not path.exists():
-        return _ready(*random_weights(which or "small"), str(name), device, dtype)
+        return random_weights(which or "small")
     if not path.is_file():
         bundled = sorted(p.stem for p in _WEIGHTS.glob("*.safetensors"))
         path = _WEIGHTS / f"{name}.safetensors"
@@ -201,7 +211,15 @@ def load(name: str | Path = "small", *, device: str = "auto", dtype: str = "auto
                 f"unknown model {str(name)!r}: neither a file nor one of the bundled models "
                 f"({', '.join(bundled) or 'none is bundled'})"
             )
-    return _ready(*read_weights(path), str(name), device, dtype)
+    return read_weights(path)
+
+
+def fingerprint(encoder: Encoder) -> str:
+    """What tells weights from others, whatever their file is called: 12 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for tensor in encoder.state_dict().values():
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def _ready(encoder: Encoder, preset: Preset, name: str, device: str, dtype: str) -> Model:

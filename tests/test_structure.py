@@ -16,7 +16,7 @@ errors files inputs presets settings frames pictures truncation video_file video
 rle coco labels annotations export jobs
 colour grid position encoder matching compactness memory votes keypoints result spool tracking
 learning.clips learning.negatives learning.reconstruction learning.objective
-learning.checkpoint learning.trainer
+learning.checkpoint learning.start learning.trainer
 evaluation.metrics evaluation.layouts evaluation.benchmarks evaluation.ablation
 figures folder labelling page.* terminal cli
 """.split()

@@ -6,7 +6,6 @@ repeated (`copied`), or files made elsewhere.
 """
 
 import functools
-import hashlib
 import json
 import os
 import shutil
@@ -19,7 +18,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from liir.annotations import VOID, Labels
-from liir.encoder import Model
+from liir.encoder import Model, fingerprint
 from liir.errors import InputError
 from liir.evaluation import layouts, metrics
 from liir.evaluation.layouts import POINTS, Predicted, Sequence
@@ -337,10 +336,8 @@ def _kept(sequence: Sequence, source: Source, folder: Path) -> Iterator[Predicti
 
 def _told(model: Model, config: TrackingConfig | None) -> dict[str, object]:
     """What makes a model's predictions what they are: weights, number format, settings."""
-    weights = hashlib.sha256()
-    for tensor in model.encoder.state_dict().values():
-        weights.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    told = {"model": model.name, "weights": weights.hexdigest()[:12], "dtype": str(model.dtype)}
+    weights = fingerprint(model.encoder)
+    told = {"model": model.name, "weights": weights, "dtype": str(model.dtype)}
     return told | asdict(config or model.preset.tracking)
 
 

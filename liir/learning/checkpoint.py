@@ -34,6 +34,7 @@ class Checkpoint:
         objective: The state of the encoder, the bank and the momentum copy.
         optimizer: The optimizer's state.
         rng: Torch's random state on the CPU.
+        init: The weights it began from, None if from random ones.
     """
 
     preset: Preset
@@ -45,6 +46,7 @@ class Checkpoint:
     objective: dict[str, Any]
     optimizer: dict[str, Any]
     rng: torch.Tensor
+    init: str | None = None
 
 
 def save(checkpoint: Checkpoint, folder: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +47,11 @@ class Objective(nn.Module):
             points = side * side if config.shifting == "aligned" else config.bank_points
             kind = torch.bfloat16 if config.shifting == "aligned" else torch.float32
             self.bank = Bank(config.bank_frames, points, preset.model.region_channels, kind)
+
+    def start_from(self, state: Mapping[str, Tensor]) -> None:
+        """Takes over an encoder's state (`start.read`); what it lacks stays as it is."""
+        self.encoder.load_state_dict(state, strict=False)
+        self.slow_head.load_state_dict(self.encoder.region_head.state_dict())
 
     def forward(
         self, lab: Tensor, dropped: Tensor, videos: Tensor, window: Tensor | None, second: bool

@@ -22,6 +22,7 @@ from liir.colour import rgb_to_lab
 from liir.encoder import pick_device, pick_dtype, write_weights
 from liir.errors import InputError
 from liir.learning import checkpoint as checkpoints
+from liir.learning import start as starts
 from liir.learning.checkpoint import Checkpoint
 from liir.learning.clips import Batch, Pairs, Runs, digest, find_videos, index_shots
 from liir.learning.objective import Objective
@@ -60,6 +61,7 @@ def train(
     steps: int | None = None,
     minutes: float | None = None,
     resume: bool = False,
+    init: str | Path | None = None,
     device: str = "auto",
     workers: int | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -77,6 +79,8 @@ def train(
         steps: Length of the run. Give this or `minutes`.
         minutes: Budget; becomes a number of steps after 50 timed ones.
         resume: Go on from the run's checkpoint.
+        init: Weights to begin with, by the names that `liir.load` knows, of any preset with the
+            same network; see `start.read` for position maps. None begins with random ones.
         device: As in `liir.load`.
         workers: Processes that decode, 0 to decode in this one; default one, or a quarter of
             the cores. The batches are the same.
@@ -96,17 +100,22 @@ def train(
         raise InputError("give the length of the run: either --steps N or --minutes M")
     if (steps is not None and steps < 1) or (minutes is not None and not minutes > 0):
         raise InputError("the length of the run must be positive")
+    if resume and init is not None:
+        raise InputError("--init begins a new run and --resume goes on with one: give one of them")
+    state = start = None
     if resume:
         state = checkpoints.restore(out)
         preset = state.preset
-    else:
-        state = None
-        if (out / checkpoints.FILE).exists():
-            raise InputError(f"{out}: holds a run already; use --resume or another folder")
+    elif (out / checkpoints.FILE).exists():
+        raise InputError(f"{out}: holds a run already; use --resume or another folder")
+    elif init is not None:
+        start = starts.read(init, preset.model)
+    began = start.name if start else state.init if state else None
     target, videos = pick_device(device), find_videos(folders)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "config.json").write_text(json.dumps(to_dict(preset), indent=2) + "\n")
+        config = to_dict(preset) | {"init": began}
+        (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     except OSError as error:
         raise InputError(f"{out}: no run can be kept there ({error.strerror})") from error
     shots = index_shots(videos, out / "clips.json", indexing)
@@ -123,6 +132,9 @@ def train(
             "another run"
         )
     run = _Run(preset, out, target, steps, minutes, data, state)
+    run.init = began
+    if start is not None:
+        run.objective.start_from(start.state)
     if workers is None:
         workers = max(1, (os.cpu_count() or 1) // 4)
     try:
@@ -163,6 +175,7 @@ class _Run:
             weight_decay=config.weight_decay,
         )
         self.step, self.steps, self.minutes, self.seconds = 0, steps, minutes, 0.0
+        self.init: str | None = None
         if state is not None:
             try:
                 self.objective.load_state_dict(state.objective)
@@ -295,9 +308,11 @@ class _Run:
             objective=self.objective.state_dict(),
             optimizer=self.optimizer.state_dict(),
             rng=torch.get_rng_state(),
+            init=self.init,
         )
         checkpoints.save(state, self.out)
         notes = {"steps": str(self.step), "seconds": str(round(self.seconds))}
+        notes |= {"init": self.init} if self.init else {}
         write_weights(self.out / WEIGHTS, self.objective.encoder.state_dict(), self.preset, notes)
 
 

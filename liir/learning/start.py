@@ -1,0 +1,70 @@
+"""Weights that a run begins with, whatever run, preset or release they are from."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from liir.encoder import find_weights, fingerprint
+from liir.errors import InputError
+from liir.presets import ModelConfig
+
+_log = logging.getLogger(__name__)
+_MAP = "position.map"
+_SAME = ("width", "pixel_channels", "region_channels")
+"""What weights and run must agree on."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights to begin with.
+
+    Attributes:
+        name: Which they are, for the run's records.
+        state: An encoder's state, float32 on the CPU, without the position map where the weights
+            bring none.
+    """
+
+    name: str
+    state: dict[str, Tensor]
+
+
+def read(init: str | Path, model: ModelConfig) -> Start:
+    """Finds weights and fits them to the run's network.
+
+    Convolutions and batch norms (with their statistics) are taken as they are. Of the position:
+    a learned map is taken, resized if its grid is another; if the run has no learned map it is
+    left out; if the weights have none, the run's begins at random, as in a new run.
+
+    Args:
+        init: As in `liir.load`.
+        model: The run's network.
+
+    Raises:
+        InputError: There are no such weights, or they are of another width or head size.
+    """
+    encoder, preset = find_weights(init)
+    for field in _SAME:
+        own, wanted = getattr(preset.model, field), getattr(model, field)
+        if own != wanted:
+            raise InputError(
+                f"{init}: its network has {field} {own}, this run's {wanted}; "
+                f"add --set {field}={own}, or begin with other weights"
+            )
+    state = dict(encoder.state_dict())
+    name = f"{init} ({preset.name}, {fingerprint(encoder)})"
+    if model.position != preset.model.position:
+        _log.warning(
+            "%s: trained with position %s, this run has %s: the network has to get used to it",
+            *(init, preset.model.position, model.position),
+        )
+    if model.position != "learnable":
+        state.pop(_MAP, None)
+    elif _MAP in state and state[_MAP].shape[-1] != model.position_grid:
+        side = (model.position_grid, model.position_grid)
+        state[_MAP] = F.interpolate(state[_MAP], side, mode="bicubic", align_corners=False)
+    return Start(name, state)

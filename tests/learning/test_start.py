@@ -1,0 +1,141 @@
+"""Runs that begin with weights: taken as they are, told, and refused where they cannot fit."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+
+from liir.encoder import Encoder, read_weights, write_weights
+from liir.errors import InputError
+from liir.learning import start
+from liir.learning.checkpoint import restore
+from liir.learning.objective import Objective
+from liir.learning.trainer import train
+from liir.presets import ModelConfig, Preset, TrainingConfig
+
+NET = ModelConfig(width=0.125, position_grid=8)
+TRAINING = TrainingConfig(
+    batch=2, crop=32, crop_source=(24, 48), gap=2, chunk=6, reuse=2, radius=3, warmup=2
+)
+TINY = Preset(name="tiny", model=NET, training=TRAINING)
+
+
+def weights(path: Path, model: ModelConfig = NET, seed: int = 7) -> Path:
+    """Weights of some other run, batch norm statistics and all."""
+    torch.manual_seed(seed)
+    encoder = Encoder(model)
+    for buffer in encoder.buffers():
+        if buffer.is_floating_point():
+            buffer.uniform_(0.5, 1.5)
+    write_weights(path, encoder.state_dict(), Preset(name="other", model=model))
+    return path
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two folders of frames."""
+    rng = np.random.default_rng(0)
+    folders = [tmp_path_factory.mktemp(name) for name in "ab"]
+    for folder in folders:
+        for i in range(6):
+            pixels = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{i}.png")
+    return folders
+
+
+def test_all_of_it_is_taken(tmp_path: Path) -> None:
+    path = weights(tmp_path / "w.safetensors")
+    expected = read_weights(path)[0].state_dict()
+    module = Objective(TINY)
+    module.start_from(start.read(path, NET).state)
+    for name, value in module.encoder.state_dict().items():
+        assert torch.equal(value, expected[name]), name
+    assert torch.equal(module.slow_head.weight, expected["region_head.weight"])
+    assert torch.equal(module.slow_head.bias, expected["region_head.bias"])
+
+
+@pytest.mark.parametrize("own", ["none", "sinusoid", "learnable"])
+@pytest.mark.parametrize("wanted", ["none", "sinusoid", "learnable"])
+def test_position_maps(tmp_path: Path, own: str, wanted: str, caplog: object) -> None:
+    path = weights(tmp_path / "w.safetensors", replace(NET, position=own))
+    preset = replace(TINY, model=replace(NET, position=wanted))
+    module = Objective(preset)
+    before = module.encoder.state_dict().get("position.map", torch.zeros(0)).clone()
+    module.start_from(start.read(path, preset.model).state)
+    expected = read_weights(path)[0].state_dict()
+    found = module.encoder.state_dict()
+    if wanted == "learnable":
+        theirs = expected["position.map"] if own == "learnable" else before
+        assert torch.equal(found["position.map"], theirs)
+    else:
+        assert "position.map" not in found
+    assert torch.equal(found["stem.weight"], expected["stem.weight"])
+    told = [record.getMessage() for record in caplog.records]  # type: ignore[attr-defined]
+    assert [f"position {own}" in line for line in told] == ([True] if own != wanted else [])
+
+
+def test_a_map_on_another_grid_is_resized(tmp_path: Path) -> None:
+    path = weights(tmp_path / "w.safetensors", replace(NET, position_grid=16))
+    code = read_weights(path)[0].state_dict()["position.map"]
+    found = start.read(path, NET).state["position.map"]
+    assert found.shape[-2:] == (8, 8)
+    # Halved bicubically: each value is a mean of the sixteen around it, with known weights.
+    near = torch.tensor([-3.0, 19.0, 19.0, -3.0]) / 32
+    expected = torch.einsum("cyx,y,x->c", code[0, :, 3:7, 5:9], near, near)
+    torch.testing.assert_close(found[0, :, 2, 3], expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("width", 0.25, r"has width 0\.25, this run's 0\.125; add --set width=0\.25"),
+        ("pixel_channels", 32, "has pixel_channels 32, this run's 64"),
+        ("region_channels", 64, "has region_channels 64, this run's 128"),
+    ],
+)
+def test_another_network(tmp_path: Path, field: str, value: float, told: str) -> None:
+    path = weights(tmp_path / "w.safetensors", replace(NET, **{field: value}))
+    with pytest.raises(InputError, match=rf"w\.safetensors: its network {told}"):
+        start.read(path, NET)
+
+
+def test_no_such_weights(footage: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown model 'smal'"):
+        train(footage, TINY, tmp_path / "run", steps=1, init="smal")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_from_weights(footage: list[Path], tmp_path: Path) -> None:
+    """It begins there, resumes with them on record, and gives other weights than without."""
+    path = weights(tmp_path / "w.safetensors")
+    still = replace(TINY, training=replace(TRAINING, learning_rate=1e-12))
+    out = tmp_path / "run"
+    train(footage, still, out, steps=1, init=path, workers=0)
+    state, expected = restore(out), read_weights(path)[0].state_dict()
+    assert state.init is not None
+    assert state.init.startswith(f"{path} (other, ")
+    torch.testing.assert_close(state.objective["encoder.stem.weight"], expected["stem.weight"])
+    # Statistics come along, and one step has moved them by a tenth of the way.
+    moved = state.objective["encoder.stem_bn.running_var"] - 0.9 * expected["stem_bn.running_var"]
+    assert float(moved.min()) > 0
+    assert float(moved.max()) < 0.1 * 5
+    train(footage, still, out, steps=2, resume=True, workers=0)
+    assert restore(out).init == state.init
+    assert json.loads((out / "config.json").read_text())["init"] == state.init
+    with safe_open(out / "weights.safetensors", "pt") as file:
+        assert file.metadata()["init"] == state.init
+    with pytest.raises(InputError, match="--init begins a new run and --resume goes on"):
+        train(footage, still, out, resume=True, init=path)
+
+
+def test_the_same_weights_have_the_same_name(tmp_path: Path) -> None:
+    one, same, other = (
+        start.read(weights(tmp_path / name, seed=seed), NET).name.rpartition(", ")[2]
+        for name, seed in [("a", 1), ("b", 1), ("c", 2)]
+    )
+    assert one == same != other
