@@ -110,8 +110,7 @@ class Project:
     def __post_init__(self) -> None:
         self.lock = threading.RLock()
         self.revision = time.time_ns() // 1000
-        self._video = open_video(self.video_path)
-        self.stems = self._video.stems
+        self.stems = self.video().stems
         self.results = Results(self.folder / "results", self.stems)
         self.run = Results(self.folder / "run", self.stems)
         self.plan: Plan | None = None

@@ -43,7 +43,7 @@ class Results:
         self.folder = Folder(path, stems)
         self.confidence: dict[int, dict[int, float]] = {}
         self.points: dict[int, dict[str, Tracked]] = {}
-        self._read: dict[Path, tuple[int, int, int]] = {}
+        self._read: dict[Path, tuple[int, int]] = {}
         self._lock = threading.Lock()
 
     def refresh(self) -> bool:
@@ -53,7 +53,7 @@ class Results:
         """
         with self._lock:
             before = self.confidence, self.points
-            rows, fresh = self._rows(self.folder.confidence)
+            rows, fresh = self._rows(self.folder.confidence, 3)
             if rows or fresh:
                 sure = {} if fresh else dict(self.confidence)
                 for frame, number, value in rows:
@@ -61,7 +61,7 @@ class Results:
                         here = sure.get(int(frame), {})
                         sure[int(frame)] = {**here, int(number): float(value)}
                 self.confidence = sure
-            rows, fresh = self._rows(self.folder.points)
+            rows, fresh = self._rows(self.folder.points, 6)
             if rows or fresh:
                 points = {} if fresh else dict(self.points)
                 for frame, name, x, y, seen, value in rows:
@@ -86,9 +86,9 @@ class Results:
                 return np.array(image)
         return None
 
-    def _rows(self, path: Path) -> tuple[list[list[str]], bool]:
+    def _rows(self, path: Path, width: int) -> tuple[list[list[str]], bool]:
         """Rows of a table that were not there the last time; whether it is another table now."""
-        place, inode, columns = self._read.get(path, (0, 0, 0))
+        place, inode = self._read.get(path, (0, 0))
         try:
             with path.open("rb") as file:
                 status = os.fstat(file.fileno())
@@ -99,10 +99,8 @@ class Results:
         except OSError:
             return [], self._read.pop(path, None) is not None
         rows = list(csv.reader(io.StringIO(text.decode("utf-8", "replace"), newline="")))
-        if place == 0 and rows:
-            columns = len(rows.pop(0))
-        self._read[path] = place + len(text) + len(newline), status.st_ino, columns
-        return [row for row in rows if len(row) == columns and row[0].isdigit()], fresh
+        self._read[path] = place + len(text) + len(newline), status.st_ino
+        return [row for row in rows if len(row) == width and row[0].isdigit()], fresh
 
 
 def merge(run: Results, into: Results, frames: Iterable[int], size: Size) -> None:
