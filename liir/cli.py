@@ -232,6 +232,7 @@ def train(
     steps: Count = None,
     minutes: Annotated[float | None, arg(metavar="M")] = None,
     width: Annotated[float | None, arg(metavar="FACTOR")] = None,
+    mix: Annotated[tuple[float, ...], arg(metavar="SHARE...")] = (),
     seed: Count = None,
     setting: Settings = (),
     init: Annotated[str | None, arg(metavar="NAME")] = None,
@@ -254,6 +255,8 @@ def train(
         steps: Length of the run. Give this or --minutes.
         minutes: Time to train for; becomes a number of steps after 50 timed ones.
         width: Factor on the channels of the network.
+        mix: A share for each FOLDER: --mix 3 1 draws three samples from the first for one from
+            the second. If not given, all their videos are equally likely.
         seed: Fixes initial weights and the order of samples.
         setting: Another setting of the training or model, such as crop=256 or position=none;
             with tracking. before it, one of the tracking that the weights are for.
@@ -262,7 +265,7 @@ def train(
         workers: Processes that decode video; 0 decodes in this one.
         resume: Go on from the run's checkpoint, with the run's own settings.
     """
-    texts = with_flags(setting, width=width, seed=seed)
+    texts = with_flags(setting, width=width, seed=seed, mix=",".join(map(str, mix)) or None)
     if resume and (own := [*([f"--preset {preset}"] if preset else []), *texts]):
         raise InputError(f"--resume goes on with the run's own settings: leave {own[0]!r} out")
     if workers is not None and workers < 0:

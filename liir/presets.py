@@ -88,6 +88,10 @@ class TrainingConfig:
 
     Attributes:
         seed: Fixes initial weights and the whole order of samples.
+        mix: Share of the samples that each of the places trained on gets, in any unit; empty:
+            all of them are one place.
+        draw: What is equally likely within a place: each of its "videos", or each of its "frames",
+            so that a longer video comes more often.
         batch: Pairs of frames per step.
         crop: Side of the square crops the network sees, in pixels; a multiple of 8.
         crop_source: Smallest and largest side of the crop in the source frame, in pixels; the
@@ -120,6 +124,8 @@ class TrainingConfig:
     """
 
     seed: int = 0
+    mix: tuple[float, ...] = ()
+    draw: Literal["videos", "frames"] = "videos"
     batch: int = 8
     crop: int = 128
     crop_source: tuple[int, int] = (96, 288)

@@ -69,7 +69,8 @@ def _wanted(hint: Any) -> str:
         return "one of " + ", ".join(map(str, inner))
     if get_origin(hint) is tuple:
         count = "" if inner[-1] is ... else f"{len(inner)} "
-        return f"{count}whole numbers with commas between them"
+        whole = "whole " if inner[0] is int else ""
+        return f"{count}{whole}numbers with commas between them"
     if inner:  # what may be None
         return " or ".join(_wanted(part) for part in inner)
     words: dict[Any, str] = {int: "a whole number", float: "a number", type(None): "none"}

@@ -64,7 +64,7 @@ def check_out(folder: Path) -> None:
         raise InputError(f"{folder}: {there} cannot be written to; choose another folder")
 
 
-def with_flags(setting: Sequence[str], **more: float | None) -> list[str]:
+def with_flags(setting: Sequence[str], **more: float | str | None) -> list[str]:
     """Settings, FIELD=VALUE, with those that have a flag of their own."""
     own = [f"{name}={value}" for name, value in more.items() if value is not None]
     return [*setting, *own]

@@ -209,6 +209,8 @@ def test_a_full_disk_is_told(
         ("train W/frames --steps 2 --set learning_rat=1", ["learning_rate"]),
         ("train W/frames --steps 2 --width 0", ["width=0"]),
         ("train W/frames --steps 2 --workers -1", ["-1"]),
+        ("train W/frames --steps 2 --mix 1 2", ["2 shares", "1 places"]),
+        ("train W/frames --steps 2 --mix -1", ["mix", "positive"]),
         ("train W/frames --resume --seed 3", ["seed=3"]),
         ("train W/frames --resume --preset base", ["--preset base"]),
         ("train W/frames --resume", ["checkpoint"]),

@@ -23,6 +23,7 @@ from liir.settings import parse_settings
         ("size=0", "tracking", "size", 0),
         ("learning_rate=3e-4", "training", "learning_rate", 3e-4),
         ("clip_norm=1", "training", "clip_norm", 1),
+        ("mix=3,0.5", "training", "mix", (3, 0.5)),
     ],
 )
 def test_a_text_is_a_field(text: str, part: str, field: str, value: object) -> None:
@@ -82,3 +83,8 @@ def test_the_nearest_of_all_parts_is_named() -> None:
 def test_crops_are_whole_cells_of_both_heads() -> None:
     with pytest.raises(InputError, match="multiple of 8"):
         parse_settings(["crop=100"], "training")
+
+
+def test_shares_need_not_be_whole() -> None:
+    with pytest.raises(InputError, match="mix is numbers with commas between them"):
+        parse_settings(["mix=far"], "training")

@@ -15,7 +15,8 @@ ORDER = """
 errors files inputs presets settings frames pictures truncation video_file video_writer video
 rle coco labels annotations export jobs
 colour grid position encoder matching compactness memory votes keypoints result spool tracking
-learning.clips learning.negatives learning.reconstruction learning.objective
+learning.places learning.shots learning.draws learning.clips
+learning.negatives learning.reconstruction learning.objective
 learning.checkpoint learning.start learning.trainer
 evaluation.metrics evaluation.layouts evaluation.benchmarks evaluation.ablation
 figures folder labelling page.* terminal cli

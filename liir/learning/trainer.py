@@ -24,8 +24,10 @@ from liir.errors import InputError
 from liir.learning import checkpoint as checkpoints
 from liir.learning import start as starts
 from liir.learning.checkpoint import Checkpoint
-from liir.learning.clips import Batch, Pairs, Runs, digest, find_videos, index_shots
+from liir.learning.clips import Batch, Pairs, Runs
 from liir.learning.objective import Objective
+from liir.learning.places import find_videos
+from liir.learning.shots import digest, index_shots
 from liir.presets import Preset, TrainingConfig, to_dict
 
 _log = logging.getLogger(__name__)
@@ -111,14 +113,14 @@ def train(
     elif init is not None:
         start = starts.read(init, preset.model)
     began = start.name if start else state.init if state else None
-    target, videos = pick_device(device), find_videos(folders)
+    target, videos = pick_device(device), find_videos(folders, preset.training.mix)
     try:
         out.mkdir(parents=True, exist_ok=True)
         config = to_dict(preset) | {"init": began}
         (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     except OSError as error:
         raise InputError(f"{out}: no run can be kept there ({error.strerror})") from error
-    shots = index_shots(videos, out / "clips.json", indexing)
+    shots, _ = index_shots(videos, out / "clips.json", indexing)
     if preset.training.inter_weight > 0 and len({shot.video for shot in shots}) < 2:
         raise InputError(
             "inter-video reconstruction needs two videos or more, and all of these hold the same: "

@@ -123,6 +123,19 @@ def test_resume_wants_the_same_videos(clip: Path, whole: Path, tmp_path: Path) -
     assert restore(tmp_path / "run").step == 7
 
 
+def test_a_mixture_resumes_bit_for_bit(clip: Path, tmp_path: Path) -> None:
+    places = two_clips(tmp_path, clip)
+    mixed = replace(TINY, training=replace(TINY.training, mix=(3, 1), draw="frames"))
+    train(places, mixed, tmp_path / "whole", steps=6, workers=0)
+    train(places, mixed, tmp_path / "half", steps=6, workers=0, progress=kill_at(3))
+    train(places, TINY, tmp_path / "half", workers=0, resume=True)  # its own mix is kept
+    assert differences(restore(tmp_path / "whole"), restore(tmp_path / "half")) == []
+    with pytest.raises(InputError, match="other videos"):
+        train(places[::-1], mixed, tmp_path / "half", steps=7, workers=0, resume=True)
+    with pytest.raises(InputError, match="2 shares, but there are 1 places"):
+        train(places[:1], mixed, tmp_path / "half", steps=7, workers=0, resume=True)
+
+
 def test_minutes_given_again_change_nothing(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

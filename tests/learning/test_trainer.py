@@ -25,7 +25,8 @@ from liir.errors import InputError
 from liir.learning import checkpoint as checkpoints
 from liir.learning import objective, trainer
 from liir.learning.checkpoint import Checkpoint, restore
-from liir.learning.clips import Batch, Pairs, Shot
+from liir.learning.clips import Batch, Pairs
+from liir.learning.shots import Shot
 from liir.learning.trainer import Progress, learning_rate, train
 from liir.presets import ModelConfig, Preset, TrainingConfig
 from liir.video import VideoWriter

@@ -1,0 +1,54 @@
+"""Footage made for a test: `make.film(path, make.pan(make.scene(0, 200), 9, 2))`."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from liir.video import VideoWriter
+
+Rgb = NDArray[np.uint8]
+
+
+class Make:
+    """Frames and what holds them."""
+
+    height, width = 72, 120
+
+    def scene(self, seed: int, width: int = width, blob: int = 12) -> Rgb:
+        """Large blobs of saturated colour, (height, width, 3)."""
+        rng = np.random.default_rng(seed)
+        shape = (self.height // blob, width // blob, 3)
+        small = Image.fromarray(rng.integers(0, 2, shape, dtype=np.uint8) * 255)
+        return np.asarray(small.resize((width, self.height), Image.Resampling.NEAREST))
+
+    def pan(self, image: Rgb, count: int, speed: int) -> list[Rgb]:
+        return [image[:, speed * i : speed * i + self.width] for i in range(count)]
+
+    def coordinates(self, count: int, step: int = 10) -> list[Rgb]:
+        """Frames whose pixels say where they are: red 2 x, green 3 y, blue the frame."""
+        y, x = np.mgrid[: self.height, : self.width]
+        return [
+            np.stack((2 * x, 3 * y, np.full_like(x, step * i)), axis=-1).astype(np.uint8)
+            for i in range(count)
+        ]
+
+    def film(self, path: Path, frames: list[Rgb]) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with VideoWriter(path) as writer:
+            for frame in frames:
+                writer.write(frame)
+        return path
+
+    def stills(self, folder: Path, frames: list[Rgb]) -> Path:
+        folder.mkdir(parents=True)
+        for i, frame in enumerate(frames):
+            Image.fromarray(frame).save(folder / f"{i:03}.png")
+        return folder
+
+
+@pytest.fixture(scope="session")
+def make() -> Make:
+    return Make()
