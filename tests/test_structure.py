@@ -17,7 +17,7 @@ rle coco labels annotations export jobs
 colour grid position encoder matching compactness memory votes keypoints result spool tracking
 learning.places learning.shots learning.draws learning.clips
 learning.negatives learning.reconstruction learning.objective
-learning.checkpoint learning.start learning.trainer
+learning.checkpoint learning.start learning.trainer learning.adapting
 evaluation.metrics evaluation.layouts evaluation.benchmarks evaluation.ablation
 figures folder labelling page.* terminal cli
 """.split()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from liir.page import adaptation
 from liir.page.media import Clip
 from liir.page.models import Models
 from liir.page.project import Project
@@ -47,7 +48,8 @@ def describe_project(studio: Studio, number: str) -> dict[str, Any]:
             "stale": project.stale,
             "interrupted": interrupted,
             "adapted": project.adapted.is_file(),
-            "comparing": (project.folder / "after").is_dir(),
+            "choice": adaptation.candidate(project).is_file() and not studio.busy(number),
+            "comparable": adaptation.after(project).is_dir(),
             "tasks": tasks[-12:],
         }
 

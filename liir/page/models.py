@@ -25,9 +25,11 @@ class Models:
         self, more: Sequence[str] = (), *, device: str = "auto", dtype: str = "auto"
     ) -> None:
         bundled = sorted(path.stem for path in _WEIGHTS.glob("*.safetensors"))
-        self._sources: dict[str, str] = {name: name for name in bundled}
+        self._sources = {name: name for name in bundled}
+        self._default = "small"
         for name in more:
-            self._sources[Path(name).stem if Path(name).is_file() else name] = name
+            self._default = Path(name).stem if Path(name).is_file() else name
+            self._sources[self._default] = name
         self._device, self._dtype = device, dtype
         self._lock = threading.Lock()
         self._held: tuple[str, int, Model] | None = None
@@ -39,9 +41,18 @@ class Models:
 
     @property
     def default(self) -> str:
-        """The one that is used where none is chosen: the last of those named, else small."""
-        last = self.names[-1] if self.names else "small"
-        return "small" if self._sources.get("small") == "small" and last in ("base", "small") else last
+        """The one that is used where none is chosen: the last of those given, else small."""
+        return self._default
+
+    def source(self, name: str) -> str:
+        """What `liir.load` knows a model by.
+
+        Raises:
+            InputError: It is not one of `names`.
+        """
+        if name not in self._sources:
+            raise InputError(f"there is no model {name!r}; there are {', '.join(self.names)}")
+        return self._sources[name]
 
     def get(self, name: str, path: Path | None = None) -> Model:
         """The model of that name, or that of a file, which goes by the name.
@@ -49,9 +60,7 @@ class Models:
         Raises:
             InputError: It is not one of `names`, or cannot be loaded.
         """
-        if path is None and name not in self._sources:
-            raise InputError(f"there is no model {name!r}; there are {', '.join(self.names)}")
-        source = self._sources[name] if path is None else str(path)
+        source = self.source(name) if path is None else str(path)
         stamp = Path(source).stat().st_mtime_ns if Path(source).is_file() else 0
         with self._lock:
             if self._held is None or self._held[:2] != (source, stamp):
