@@ -14,6 +14,7 @@ from typing import Any
 
 from liir.errors import InputError
 from liir.files import writing
+from liir.page.marks import History, State
 from liir.page.media import Stills, examine, move_in, safe_name, write_proxy
 from liir.page.models import Models
 from liir.page.project import FILE, Plan, Project
@@ -122,6 +123,7 @@ class Studio:
             video = bring(inside)
             clip = examine(video)
             project = Project(folder, name, clip, source)
+            project.history = History(State().with_thing()[0])  # one to paint at once
             project.save()
             with self._lock, writing(self.root):
                 number = self._free(name)

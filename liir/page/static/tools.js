@@ -58,7 +58,6 @@ export function addTools(editor, view, options) {
   async function grow() {
     const frame = editor.frame, strokes = editor.scribble;
     if (!strokes || !base) return;
-    editor.tell('', true);
     await editor.change(async () => {
       const told = await ask('POST', `${editor.base}/frames/${frame}/grow`, { strokes: await pack(strokes), reach: options.reach() });
       const grown = await unpack(told.labels, strokes.length), labels = base.slice(), ids = new Set(strokes);
