@@ -31,6 +31,7 @@ from liir.page.scribble import grow
 from liir.page.studio import MissingError, Studio
 
 Id = str
+Kind = Literal["masks", "coco", "yolo", "points", "overlay", "cvat", "tiff"]
 Files = Annotated[list[UploadFile], File(description="one video, or the images of one")]
 _REFUSED: dict[int | str, dict[str, Any]] = {
     status: {"model": wire.Problem, "description": text}
@@ -307,7 +308,6 @@ def _add_adapting(router: APIRouter, studio: Studio) -> None:
 
 def _add_exchange(router: APIRouter, studio: Studio) -> None:
     base = "/projects/{project}"
-    Kind = Literal["masks", "coco", "yolo", "points", "overlay", "cvat", "tiff"]
 
     @router.get(f"{base}/export/{{kind}}", tags=["exchange"], summary="The labels as a file")
     def export(project: Id, kind: Kind) -> FileResponse:
