@@ -103,7 +103,7 @@ class TrainingConfig:
         radius: Half the side of the window colours are rebuilt from, in cells at stride 4.
         similarity: As in `TrackingConfig`.
         temperature: As in `TrackingConfig`.
-        rebuild: "colour" hides a or b and rebuilds it; "lightness", for footage without colour, hides
+        rebuild: "colour" hides a or b and rebuilds it; "lightness", for grey footage, hides
             the brightness around each pixel and rebuilds that from the detail.
         colour_scale: Factor on colours before the smooth L1 loss.
         learning_rate: Peak of the cosine schedule (Adam).

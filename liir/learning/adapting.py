@@ -1,4 +1,4 @@
-"""Features made better for somebody's own footage, without a label: training gone on with, gently."""
+"""Features made better for somebody's own footage, without a label: gentle training."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ def adapt(
     out = Path(out)
     if out.suffix != ".safetensors":
         raise InputError(f"{out}: weights are written; let the name end in .safetensors")
-    preset = gentle(find_weights(weights)[1], is_grey(find_videos(folders)))
+    preset = gentle(
+        find_weights(weights)[1], is_grey([source.path for source in find_videos(folders)])
+    )
     last: list[Progress] = []
 
     def follow(state: Progress) -> None:

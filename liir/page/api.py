@@ -23,7 +23,7 @@ from liir.grid import Grid
 from liir.inputs import naming
 from liir.page import adaptation, exports, imports, wire
 from liir.page.describe import describe_frame, describe_project, describe_server
-from liir.page.marks import Marks
+from liir.page.marks import Marks, Place
 from liir.page.media import safe_name
 from liir.page.project import Settings
 from liir.page.propagation import model_of
@@ -77,7 +77,7 @@ def _add_server(router: APIRouter, studio: Studio, version: str, upload: int) ->
 def _add_projects(router: APIRouter, studio: Studio) -> None:
     @router.get("/projects", tags=["projects"], summary="All projects, the latest first")
     def list_projects() -> list[dict[str, Any]]:
-        return studio.list()
+        return studio.overview()
 
     @router.post("/projects", tags=["projects"], summary="A project of a video, or of images")
     def create_project(files: Files) -> dict[str, Any]:
@@ -172,7 +172,9 @@ def _add_frames(router: APIRouter, studio: Studio) -> None:
 
     @router.put(f"{base}/points", tags=["frames"], summary="Set points, or take them away")
     def place(project: Id, frame: wire.Index, form: wire.Placing) -> dict[str, Any]:
-        places = {n: p and imports.Place(p.x, p.y, p.visible) for n, p in form.places.items()}
+        places = {
+            n: None if p is None else Place(p.x, p.y, p.visible) for n, p in form.places.items()
+        }
         return _marks(studio.project(project).place(frame, places, form.version))
 
     @router.delete(base, tags=["frames"], summary="Forget what was drawn on a frame")

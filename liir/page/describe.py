@@ -24,7 +24,7 @@ def describe_project(studio: Studio, number: str) -> dict[str, Any]:
         tasks = [task.describe() for task in studio.tasks(number)]
         interrupted = None
         if project.plan is not None and not studio.busy(number):
-            done = [f for f in project.run.frames]
+            done = list(project.run.frames)
             interrupted = {"frame": max(done, default=project.plan.begin), "end": project.plan.end}
         return {
             "id": number,

@@ -10,6 +10,7 @@ import json
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
@@ -22,6 +23,7 @@ from liir.figures import LONGEST, draw_overlay, fit, legible_scale
 from liir.labels import VOID, Labels
 from liir.page.contours import polygon
 from liir.page.project import Project
+from liir.page.results import Seen
 from liir.video import VideoWriter
 
 
@@ -110,7 +112,8 @@ def _write_yolo(project: Project, path: Path) -> None:
                     lines.append(f"{place} {' '.join(shares)}\n")
             archive.writestr(_entry(f"labels/{project.frame_name(frame)}.txt"), "".join(lines))
         named = "".join(f"  {n}: {json.dumps(thing.name)}\n" for n, thing in enumerate(things))
-        archive.writestr(_entry("data.yaml"), f"path: .\ntrain: images\nval: images\nnames:\n{named}")
+        about = f"path: .\ntrain: images\nval: images\nnames:\n{named}"
+        archive.writestr(_entry("data.yaml"), about)
 
 
 def _write_points(project: Project, path: Path) -> None:
@@ -120,7 +123,7 @@ def _write_points(project: Project, path: Path) -> None:
         for frame in sorted(project.labelled() | set(project.state.frames)):
             places = project.places(frame)
             rows = {name: (x, y, sure) for name, (x, y, _, sure) in places.items()}
-            table.write(frame, rows, lambda name, here=places: here[name][2])
+            table.write(frame, rows, Seen(places))
 
 
 def _write_overlay(project: Project, path: Path) -> None:
@@ -151,14 +154,14 @@ def _write_cvat(project: Project, path: Path) -> None:
                 polygons[number].append((frame, ";".join(f"{x}.00,{y}.00" for x, y in corners)))
         for name, (x, y, seen, _) in project.places(frame).items():
             points[name].append((frame, f"{x:.2f},{y:.2f}", int(not seen)))
-    following = dict(zip(frames, frames[1:], strict=False))
+    following = dict(pairwise(frames))
     names = [(t.name, t.colour, "polygon") for t in state.things]
     names += [(p.name, p.colour, "points") for p in state.points]
     with path.open("w", encoding="utf-8") as file:
         write = file.write
         write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n')
         write(f"<meta><task><name>{_text(project.name)}</name><size>{clip.length}</size>")
-        write(f"<mode>interpolation</mode><start_frame>0</start_frame>")
+        write("<mode>interpolation</mode><start_frame>0</start_frame>")
         write(f"<stop_frame>{clip.length - 1}</stop_frame><labels>")
         for name, colour, kind in names:
             write(f"<label><name>{_text(name)}</name><color>{colour}</color><type>{kind}</type>")

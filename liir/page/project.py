@@ -181,7 +181,7 @@ class Project:
             InputError: It is gone, or leads out of the project.
         """
         inside = self.folder / "video"
-        found = [path for path in inside.iterdir()] if inside.is_dir() else []
+        found = list(inside.iterdir()) if inside.is_dir() else []
         found = [path for path in found if path.name[0] != "."]
         if len(found) != 1 or found[0].is_symlink() or inside.is_symlink():
             raise InputError(f"{inside}: must hold the project's video and nothing else")

@@ -153,6 +153,17 @@ def into_labels(folder: Folder, frame: int, size: Size) -> Labels:
     return nothing
 
 
+class Seen:
+    """Whether a point of a frame is seen, by its name."""
+
+    def __init__(self, places: Mapping[str, Tracked]) -> None:
+        self.places = places
+
+    def __call__(self, name: str) -> bool:
+        """Whether it is."""
+        return self.places[name][2]
+
+
 def write_tables(
     folder: Folder,
     confidence: Mapping[int, Mapping[int, float]],
@@ -170,7 +181,7 @@ def write_tables(
             for frame in sorted(points):
                 here = points[frame]
                 rows = {name: (x, y, c) for name, (x, y, _, c) in here.items()}
-                table.write(frame, rows, lambda name, here=here: here[name][2])
+                table.write(frame, rows, Seen(here))
 
 
 def doubtful(confidence: Mapping[int, Mapping[int, float]], annotated: Iterable[int]) -> list[int]:

@@ -66,11 +66,14 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return
-        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
         begun = False
+        over: list[int] = []  # how much was sent, once that is too much
 
         async def answer(message: Message) -> None:
             nonlocal begun
+            if over and not begun:
+                return  # some other words for it
             if message["type"] == "http.response.start":
                 begun = True
                 message["headers"] = [*message.get("headers", []), *self._headers(scope)]
@@ -84,12 +87,13 @@ class Guard:
                 return
             limit = self.upload if _uploads(scope["path"]) else SMALL
             try:
-                await self.app(scope, _limited(receive, headers, limit), answer)
-                return
+                await self.app(scope, _limited(receive, headers, limit, over), answer)
             except TooLargeError:
-                if begun:
-                    return
-                refusal = 413, f"more than {limit // 1_000_000} MB were sent"
+                pass
+            if begun or not over:
+                return
+            over.clear()
+            refusal = 413, f"more than {limit // 1_000_000} MB were sent"
         status, text = refusal
         body = b'{"detail":"%s"}' % text.encode()
         kind = [(b"content-type", b"application/json"), (b"connection", b"close")]
@@ -151,13 +155,14 @@ def _uploads(path: str) -> bool:
     return path == "/api/projects" or path.endswith("/import")
 
 
-def _limited(receive: Receive, headers: dict[str, str], limit: int) -> Receive:
+def _limited(receive: Receive, headers: dict[str, str], limit: int, over: list[int]) -> Receive:
     """The body of a request, until it is too large."""
     told = headers.get("content-length", "0")
     seen = int(told) if told.isdigit() and len(told) < 16 else limit + 1
     if seen > limit:
 
         async def refuse() -> Message:
+            over.append(seen)
             raise TooLargeError
 
         return refuse
@@ -168,6 +173,7 @@ def _limited(receive: Receive, headers: dict[str, str], limit: int) -> Receive:
         message = await receive()
         got += len(message.get("body", b""))
         if got > limit:
+            over.append(got)
             raise TooLargeError
         return message
 

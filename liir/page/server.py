@@ -100,7 +100,8 @@ def open_sources(studio: Studio, source: Path | None) -> str | None:
     files = sorted(path for path in source.iterdir() if path.name[0] != ".")
     videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
     if videos:
-        return [studio.from_disk(path) for path in videos][0]
+        numbers = [studio.from_disk(path) for path in videos]
+        return numbers[0]
     if any(path.suffix.lower() in IMAGE_SUFFIXES for path in files):
         return studio.from_disk(source)
     raise InputError(f"{source}: holds neither videos nor images")

@@ -31,7 +31,9 @@ from liir.labels import VOID, Labels, Size, read_picture
 from liir.page.marks import Marks, Place, Point, State, Thing
 
 
-def read_state(folder: Path, known: Mapping[str, Any], size: Size, stems: list[str] | None) -> State:
+def read_state(
+    folder: Path, known: Mapping[str, Any], size: Size, stems: list[str] | None
+) -> State:
     """The annotations of a project.
 
     Args:

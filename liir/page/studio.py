@@ -64,7 +64,7 @@ class Studio:
 
     # --- Projects
 
-    def list(self) -> list[dict[str, Any]]:
+    def overview(self) -> list[dict[str, Any]]:
         """Identity, name and size of each project, the latest first."""
         found = []
         for path in self.root.iterdir():
@@ -140,7 +140,7 @@ class Studio:
             InputError: As `create`.
         """
         source = str(path.resolve())
-        for entry in self.list():
+        for entry in self.overview():
             if not entry["error"] and self.project(entry["id"]).source == source:
                 return str(entry["id"])
 

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import threading
-import time
 import zipfile
 
 import numpy as np
@@ -68,14 +67,21 @@ def served(tmp_path, weights, small_pictures):
 
 @pytest.fixture
 def tab(browser, served):
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True,
-        bypass_csp=True)  # what waits in here is evaluated in the page
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 800}, accept_downloads=True, bypass_csp=True
+    )  # what waits in here is evaluated in the page
     context.set_default_timeout(20_000)
     page = context.new_page()
     problems = []
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda r: problems.append(r.url) if served.url not in r.url
-            and not r.url.startswith(("blob:", "data:")) else None)
+    page.on(
+        "request",
+        lambda r: (
+            problems.append(r.url)
+            if served.url not in r.url and not r.url.startswith(("blob:", "data:"))
+            else None
+        ),
+    )
     yield page
     assert problems == []
     context.close()
@@ -159,7 +165,7 @@ def test_annotate_propagate_correct_export_reload(tab, served, clip, weights, tm
         masks = {n.split("/")[1]: archive.read(n) for n in archive.namelist() if "masks/" in n}
     with tab.expect_download() as got:
         tab.click("#export-coco")
-    coco = json.loads(open(got.value.path()).read())
+    coco = json.loads(got.value.path().read_bytes())
     assert len(coco["images"]) == LENGTH
     project = next(served.root.glob("*/project.json")).parent
     words = ["track", str(next((project / "video").iterdir())), "--out", str(tmp_path / "out")]

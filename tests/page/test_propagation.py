@@ -1,18 +1,10 @@
 """Runs: which frames they label, and that their labels are those of `liir track`."""
 
-import json
-import threading
-
 import numpy as np
 import pytest
 
 from liir.cli import main
-from liir.errors import InputError
 from liir.page import propagation
-from liir.page.project import Project
-from liir.page.propagation import States, make_plan
-from liir.page.studio import Studio
-from liir.page.models import Models
 
 LENGTH = 20
 
