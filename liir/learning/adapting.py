@@ -63,9 +63,8 @@ def adapt(
     out = Path(out)
     if out.suffix != ".safetensors":
         raise InputError(f"{out}: weights are written; let the name end in .safetensors")
-    preset = gentle(
-        find_weights(weights)[1], is_grey([source.path for source in find_videos(folders)])
-    )
+    videos = [source.path for source in find_videos(folders)]
+    preset = gentle(find_weights(weights)[1], is_grey(videos))
     last: list[Progress] = []
 
     def follow(state: Progress) -> None:

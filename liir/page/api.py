@@ -25,7 +25,7 @@ from liir.page import adaptation, exports, imports, wire
 from liir.page.describe import describe_frame, describe_project, describe_server
 from liir.page.marks import Marks, Place
 from liir.page.media import safe_name
-from liir.page.project import Settings
+from liir.page.plans import Settings
 from liir.page.propagation import model_of
 from liir.page.scribble import grow
 from liir.page.studio import MissingError, Studio

@@ -18,7 +18,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -28,6 +27,7 @@ from liir.inputs import read_json
 from liir.labels import VOID, Labels, Size
 from liir.page.marks import History, Marks, Place, State
 from liir.page.media import Clip
+from liir.page.plans import Plan, Settings
 from liir.page.results import Results, Tracked, doubtful
 from liir.page.store import describe_state, read_state, write_state
 from liir.video import Video, open_video
@@ -37,55 +37,6 @@ FILE = "project.json"
 
 class StaleError(Exception):
     """Somebody else has changed what this was to change."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How labels are to travel; None is the model's own.
-
-    Attributes:
-        model: A name that `Models` knows, or "adapted".
-        size: Short side at which features are computed, in pixels; 0 for the video's own.
-        radius: Half the side of the search window, in cells.
-        references: Recent frames matched with.
-    """
-
-    model: str | None = None
-    size: int | None = None
-    radius: int | None = None
-    references: int | None = None
-
-    def changes(self) -> dict[str, Any]:
-        """Fields of a `TrackingConfig` that differ from the model's own."""
-        found: dict[str, Any] = {"size": self.size, "radius": self.radius}
-        if self.references is not None:
-            found["recent"] = tuple(range(2 * self.references - 1, 0, -2))
-        return {name: value for name, value in found.items() if value is not None}
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run labels.
-
-    Attributes:
-        mode: "whole", "forward", "backward" or "range".
-        begin: First frame whose labels are taken.
-        end: Frame before which they are.
-        start: Where computing starts.
-        stop: Frame before which it stops.
-        annotations: Frames whose annotations are given.
-        first: The first of them: frames before it are labelled backwards.
-        skips: Whether it goes on from the tracker of an earlier run.
-    """
-
-    mode: str
-    begin: int
-    end: int
-    start: int
-    stop: int
-    annotations: tuple[int, ...]
-    first: int
-    skips: bool = False
 
 
 @dataclass

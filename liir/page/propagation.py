@@ -22,7 +22,8 @@ from liir.folder import describe
 from liir.jobs import Job
 from liir.labelling import Progress, label_video
 from liir.page.models import Models
-from liir.page.project import Plan, Project
+from liir.page.plans import Plan
+from liir.page.project import Project
 from liir.page.results import merge
 from liir.page.work import CancelledError, Task
 from liir.presets import TrackingConfig

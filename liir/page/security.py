@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -86,10 +87,8 @@ class Guard:
                 await _welcome(answer, self.token)  # the token goes out of the address bar
                 return
             limit = self.upload if _uploads(scope["path"]) else SMALL
-            try:
+            with suppress(TooLargeError):
                 await self.app(scope, _limited(receive, headers, limit, over), answer)
-            except TooLargeError:
-                pass
             if begun or not over:
                 return
             over.clear()

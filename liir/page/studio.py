@@ -17,7 +17,8 @@ from liir.files import writing
 from liir.page.marks import History, State
 from liir.page.media import Stills, examine, move_in, safe_name, write_proxy
 from liir.page.models import Models
-from liir.page.project import FILE, Plan, Project
+from liir.page.plans import Plan
+from liir.page.project import FILE, Project
 from liir.page.propagation import States, make_plan, propagate, settle
 from liir.page.scribble import Features
 from liir.page.work import CancelledError, Queue, Task

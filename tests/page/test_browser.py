@@ -97,7 +97,7 @@ def open_clip(tab, served, clip):
 def drag(tab, *places):
     """Moves the pointer over places of the frame, in pixels, the button down."""
     where = tab.evaluate(
-        "places => { const b = document.getElementById('canvas').getBoundingClientRect(), v = liir.view;"
+        "places => { const v = liir.view, b = v.canvas.getBoundingClientRect();"
         "return places.map(([x, y]) => [b.left + v.x + x * v.scale, b.top + v.y + y * v.scale]) }",
         [list(place) for place in places],
     )
