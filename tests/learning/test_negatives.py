@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from liir.learning.clips import identity
 from liir.learning.negatives import Bank, negative_lse, window_lse
+from liir.learning.shots import identity
 
 
 def naive(query, query_videos, keys, key_videos, temperature):
