@@ -338,6 +338,11 @@ def _batches(pairs: Pairs, workers: int, start: int) -> Generator[Batch, None, N
             done = 0
     except InputError as error:  # that of a process comes with its traceback
         raise InputError(str(error).strip().split("InputError: ")[-1]) from None
+    except (ConnectionError, FileNotFoundError, EOFError) as error:
+        # Of a process that died with a batch half handed over; torch tells of it a moment later,
+        # by a signal whose handler raises, and had better do so here.
+        time.sleep(1.0)
+        raise RuntimeError("DataLoader worker is gone") from error
 
 
 @contextmanager
