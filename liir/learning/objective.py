@@ -78,7 +78,7 @@ class Objective(nn.Module):
 
     def start_from(self, state: Mapping[str, Tensor]) -> None:
         """Takes over an encoder's state (`start.read`); what it lacks stays as it is."""
-        self.encoder.load_state_dict(state, strict=False)
+        self.encoder.load_state_dict({**self.encoder.state_dict(), **state})
         self.slow_head.load_state_dict(self.encoder.region_head.state_dict())
 
     def forward(
