@@ -11,6 +11,10 @@ usage: liir VERB ...          liir VERB --help tells all about one
   liir show FIGURE ... --out FILE
       draw overlay, sheet, components, results, affinity, features, errors or curves
   liir convert FILE.pth --out FILE.safetensors      weights of the public MAST or LIIR code
+  liir adapt VIDEO --from small --minutes 5 --out my.safetensors
+      make features better for your own footage, without a label
+  liir serve VIDEO
+      annotate, propagate, correct and export in the browser
   liir --version
 
 Exit code: 0 done, 1 out of memory or an error in liir, 2 bad input (one line says what and how
@@ -30,7 +34,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from tyro.conf import Positional, UseAppendAction, arg
 
-from liir import __version__, presets
+from liir import __version__, footage, presets
 from liir.errors import InputError
 from liir.evaluation.command import evaluate
 from liir.settings import parse_settings
@@ -83,6 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="liir: %(levelname)s: %(message)s")
     # A verb returns its exit code, or what is left to say.
     every: list[Callable[..., int | str]] = [track, train, evaluate, convert]
+    every += [footage.adapt, footage.serve]
     verbs = {verb.__name__: verb for verb in every}
     try:
         if words[0] == "show":

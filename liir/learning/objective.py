@@ -23,6 +23,7 @@ from liir.learning.reconstruction import (
     hidden_colours,
     inter_video_loss,
     intra_video_losses,
+    split_lightness,
 )
 from liir.matching import normalise
 from liir.presets import Preset, TrainingConfig
@@ -98,7 +99,12 @@ class Objective(nn.Module):
         """
         config = self.preset.training
         batch, frames = lab.shape[:2]
-        seen = drop_channel(lab.flatten(0, 1), dropped.repeat_interleave(frames))
+        if config.rebuild == "lightness":
+            detail, hidden = split_lightness(lab)
+            seen = detail.flatten(0, 1)
+        else:
+            hidden = hidden_colours(lab, dropped)
+            seen = drop_channel(lab.flatten(0, 1), dropped.repeat_interleave(frames))
         if window is not None:
             window = window.repeat_interleave(frames, dim=0)
         inter = second and self.bank is not None
@@ -111,7 +117,6 @@ class Objective(nn.Module):
                 shifted = self._shifted(early, trunk, window)
                 region = self.encoder.region_head(shifted)
                 slow = self.slow_head(shifted.detach().unflatten(0, (batch, frames))[:, -1])
-        hidden = hidden_colours(lab, dropped)
         compact = second and config.compact_weight > 0 and config.gaussians > 0
         losses = intra_video_losses(pixel, hidden, config, compact=compact)
         if compact:
