@@ -40,7 +40,6 @@ def main(clip: Path) -> None:
         page.wait_for_function("Object.keys(liir.editor.project.annotated).length")
         page.select_option("#size", "240")
         page.click("#propagate")
-        page.wait_for_function("liir.editor.project.tasks.some(t => t.kind === 'propagate')")
         page.wait_for_function("liir.editor.project.labelled.some(([a, b]) => b > 12)")
         page.screenshot(path=DOCS / "page-running.png")
         page.wait_for_function(DONE)

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -144,8 +145,10 @@ def _check_header(path: Path) -> None:
     with naming(path.name):
         if path.suffix.lower() in IMAGE_SUFFIXES:
             try:
-                with Image.open(path) as image:
-                    _check_size(image.height, image.width)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # its size is looked at right here
+                    with Image.open(path) as image:
+                        _check_size(image.height, image.width)
             except Image.DecompressionBombError:
                 raise InputError("has too many pixels") from None
             except InputError:

@@ -178,11 +178,15 @@ def _bound(host: str, port: int) -> socket.socket:
         InputError: It cannot.
     """
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        family = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][0]
         listener = socket.socket(family)
+    except OSError as error:
+        raise InputError(f"{host}: no such address ({error.strerror})") from None
+    try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
     except (OSError, OverflowError) as error:
+        listener.close()
         reason = getattr(error, "strerror", None) or error
         raise InputError(
             f"{host}, port {port}: cannot listen there ({reason}); give another --port"

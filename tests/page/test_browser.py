@@ -89,6 +89,7 @@ def tab(browser, served):
 
 def open_clip(tab, served, clip):
     tab.goto(served.url)
+    tab.wait_for_function("window.liir")
     tab.set_input_files("#pick", str(clip))
     tab.wait_for_selector("#editor:not([hidden])")
     tab.wait_for_function("liir.editor.key && liir.frames.source")
@@ -122,8 +123,10 @@ def labels(tab, size=(48, 64)):
 
 
 def propagate(tab):
+    runs = "liir.editor.project.tasks.filter(t => t.kind === 'propagate').length"
+    before = tab.evaluate(runs)
     tab.click("#propagate")
-    tab.wait_for_function("liir.editor.project.tasks.some(t => t.kind === 'propagate')")
+    tab.wait_for_function(f"{runs} > {before}")
     tab.wait_for_function(
         "liir.editor.project.tasks.every(t => !['running', 'waiting'].includes(t.status))"
     )

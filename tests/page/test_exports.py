@@ -31,7 +31,6 @@ def page(client, clip, square):
     ],
 )
 def test_there_and_back(page, kind, name):
-    data = page.ask("GET", f"/export/{kind}")
     data = page.http.get(f"/api/projects/{page.project}/export/{kind}").content
     shown = [page.labels(frame) for frame in range(LENGTH)]
     first = page.project
