@@ -1,64 +1,209 @@
-"""How good are the labels? Every set of ../shared/data, by its protocol, one row a model.
+"""How good are the labels? Every baseline and every model over every set at hand, in one table.
 
-    python benchmarks/scores.py ../shared/data --out scores --models copy random:small small
+    python benchmarks/scores.py ../shared/data --out scores --write docs/results.md
+    python benchmarks/scores.py ../shared/data --out scores --rows small dinov2=~/dinov2-small
+    python benchmarks/scores.py ../shared/data --out scores --rows small --sequences car-shadow
 
-Finished sequences are kept in --out and not run again. J&F: mean over objects; chen: mean over
-clips of the mean IoU of classes; keypoints: mean over sequences of the PCK.
+A row is `copy`, `flow`, or a model as `liir track --model` takes it; NAME=WHAT gives it a name.
+`--supervised NAME=DIR` adds the predictions of a method that learned from masks: DIR/SEQUENCE, or
+DIR/BENCHMARK/SEQUENCE, for the sets that it has. All rows have the same references, label feedback
+and scoring; temperature, top-k and radius are each model's own (`benchmarks/tune.py`). Predictions
+are kept in --out: what is finished is not run again.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
 import liir
-from liir.evaluation.benchmarks import copied, evaluate
+from liir.errors import InputError
+from liir.evaluation.benchmarks import benchmark, evaluate
+from liir.evaluation.flow import warped
+from liir.evaluation.sources import copied
 
-SETS = {
-    "DAVIS J&F": ("davis2016", "DAVIS", "J&F-Mean"),
-    "multi J&F": ("davis2017", "multi", "J&F-Mean"),
-    "chen mIoU": ("semantic", "chen", "mIoU"),
-    "keypoints PCK@0.1": ("badja", "DAVIS", "PCK@0.1"),
-    "keypoints PCK@0.2": ("badja", "DAVIS", "PCK@0.2"),
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+class Set(NamedTuple):
+    """A folder of data, how it is scored, and what of the scores is shown."""
+
+    benchmark: str
+    folder: str
+    columns: dict[str, str]
+
+
+SETS = (
+    Set("davis2016", "DAVIS", {"DAVIS J&F": "J&F-Mean"}),
+    Set("davis2017", "multi", {"multi J&F": "J&F-Mean"}),
+    Set("semantic", "chen", {"chen mIoU": "mIoU"}),
+    Set(
+        "badja",
+        "DAVIS",
+        {
+            "keypoints PCK@0.1": "PCK@0.1",
+            "PCK@0.2": "PCK@0.2",
+            "PCK@0.2 area": "PCK@0.2 area",
+        },
+    ),
+)
+COLUMNS = [name for each in SETS for name in each.columns]
+BASELINES = {"copy": copied, "flow": warped}
+NAMES = {
+    "copy": "copied first frame",
+    "flow": "optical flow (DIS)",
+    "rgb": "RGB colours",
+    "lab": "Lab colours",
+    "random:small": "random weights of `small`",
+    "small": "**`small`**",
+    "base": "**`base`**",
 }
+TRAINED = {"mast": "liir train FOLDER --preset mast --out runs/mast --steps 15500"}
+"""Rows whose weights may be among the project's own, and what makes them."""
+
+ABOUT = """\
+DAVIS: J&F of the 10 sequences at hand of DAVIS-2016 val. multi: J&F of the 7 objects of
+schoolgirls (DAVIS-2017 train). chen: mean IoU of bus, container, garden and ice (Chen and Corso
+2010). keypoints: joints of cows and horsejump-high (BADJA), within 0.1 and 0.2 of 0.6 x the
+diagonal of the visible joints' box, and within 0.2 x the square root of the animal's area. Percent.
+"""
 
 
-def row(name: str, data: Path, out: Path) -> list[str]:
-    """The scores of one model, in percent."""
-    model = None if name == "copy" else liir.load(name)
-    cells, done = [name], {}
-    for benchmark, folder, score in SETS.values():
-        if benchmark not in done:
-            report = evaluate(
-                benchmark,
-                data / folder,
-                model,
-                source=copied if model is None else None,
-                points=data / "keypoints" / "badja.csv" if benchmark == "badja" else None,
-                out=out / name.replace(":", "-"),
-            )
-            done[benchmark] = report.summary
-            path = out / name.replace(":", "-") / f"{benchmark}.json"
-            path.write_text(report.to_json() + "\n")
-        cells.append(f"{100 * done[benchmark][score]:.1f}")
+def known(data: Path, each: Set, wanted: Sequence[str]) -> list[str]:
+    """Sequences of a set that are asked for; all where none is named."""
+    protocol = benchmark(each.benchmark, points(data, each))
+    names = [sequence.name for sequence in protocol.sequences(data / each.folder)]
+    return [name for name in names if not wanted or name in wanted]
+
+
+def points(data: Path, each: Set) -> Path | None:
+    return data / "keypoints" / "badja.csv" if each.benchmark == "badja" else None
+
+
+def scores(
+    data: Path, wanted: Sequence[str], options: dict[str, Any], out: Path | None
+) -> list[str]:
+    """The cells of a row, in percent."""
+    cells = []
+    for each in SETS:
+        names = known(data, each, wanted)
+        given = dict(options)
+        folder = given.pop("folder", None)
+        if folder is not None:
+            inner = folder / each.benchmark
+            given["predictions"] = folder = inner if inner.is_dir() else folder
+            names = [name for name in names if (folder / name).is_dir()]
+            if names and len(names) < len(known(data, each, wanted)):
+                raise InputError(f"{folder}: predictions for {', '.join(names)} alone")
+            # A folder of masks for a set of points says nothing of them.
+            if each.benchmark == "badja":
+                names = [name for name in names if (folder / name / "points.csv").is_file()]
+        if not names:
+            cells += [""] * len(each.columns)
+            continue
+        report = evaluate(
+            each.benchmark,
+            data / each.folder,
+            points=points(data, each),
+            sequences=names,
+            out=out,
+            **given,
+        )
+        if out is not None:
+            (out / f"{each.benchmark}.json").write_text(report.to_json() + "\n")
+        cells += [f"{100 * report.summary[score]:.1f}" for score in each.columns.values()]
     return cells
 
 
+def row(text: str, data: Path, out: Path, wanted: Sequence[str], workers: int) -> list[str]:
+    """Name, settings and scores of a model or a baseline."""
+    name, sign, what = text.partition("=")
+    what = str(Path(what).expanduser()) if sign else name
+    options: dict[str, Any] = {"workers": workers}
+    settings = ""
+    if what in BASELINES:
+        options["source"] = BASELINES[what]
+    else:
+        path = REPOSITORY / "liir" / "weights" / "ablation" / f"{what}.safetensors"
+        model = liir.load(path if path.is_file() and what in TRAINED else what)
+        config = model.preset.tracking
+        settings = f"{config.temperature:g}, {config.topk or 'all'}, {config.radius}"
+        options["model"] = model
+    folder = out / name.replace(":", "-").replace("/", "-")
+    return [NAMES.get(name, name), settings, *scores(data, wanted, options, folder)]
+
+
+def supervised(text: str, data: Path, wanted: Sequence[str], workers: int) -> list[str]:
+    """Name and scores of finished predictions."""
+    name, _, folder = text.rpartition("=")
+    options = {"folder": Path(folder).expanduser(), "workers": workers}
+    return [name or Path(folder).name, "", *scores(data, wanted, options, None)]
+
+
+def table(rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(["", "τ, k, radius", *COLUMNS]) + " |"]
+    lines.append("|---|---|" + "---:|" * len(COLUMNS))
+    return "\n".join([*lines, *("| " + " | ".join(cells) + " |" for cells in rows)]) + "\n"
+
+
+def document(options: argparse.Namespace, rows: list[list[str]], others: list[list[str]]) -> str:
+    """docs/results.md: the tables, and the command that makes them."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=REPOSITORY
+    ).stdout.strip()
+    command = " ".join(["python", "benchmarks/scores.py", *sys.argv[1:]])
+    parts = [
+        "# Results\n",
+        f"Made by one command, at commit `{commit}`, with torch {torch.__version__}:\n",
+        f"```sh\n{command}\n```\n",
+        f"{ABOUT}\n`docs/protocols.md` tells what is counted, and how. τ, k and radius are the "
+        "temperature, the top-k and the window of each model (`benchmarks/tune.py`).\n",
+        "## Without labels\n",
+        table(rows),
+    ]
+    if others:
+        parts += ["## Trained on masks\n", table(others)]
+    return "\n".join(parts)
+
+
 def main() -> None:
-    """Prints a Markdown table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Prints the table row by row; writes the document."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("scores"))
-    parser.add_argument("--models", nargs="+", default=["copy", "random:small", "small"])
+    default = ["copy", "flow", "rgb", "lab", "random:small", "mast", "small"]
+    parser.add_argument("--rows", nargs="*", default=default, metavar="[NAME=]WHAT")
+    parser.add_argument("--supervised", nargs="*", metavar="NAME=DIR")
+    parser.add_argument("--sequences", nargs="*", default=(), metavar="NAME")
+    parser.add_argument("--workers", type=int, default=2, help="processes that score")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="the document, docs/results.md")
     options = parser.parse_args()
-    print("| | " + " | ".join(SETS) + " |")
-    print("|---|" + "---:|" * len(SETS))
-    for name in options.models:
-        print("| " + " | ".join(row(name, options.data, options.out)) + " |", flush=True)
-    print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads()}))
+    osvos = options.data / "oracle" / "osvos"
+    if options.supervised is None:
+        options.supervised = [f"OSVOS={osvos}"] if osvos.is_dir() else []
+    rows, others = [], []
+    print(table([]), end="", flush=True)
+    for text in options.rows:
+        try:
+            rows.append(row(text, options.data, options.out, options.sequences, options.workers))
+        except InputError as error:
+            hint = f" Make it: {TRAINED[text]}, then --rows {text}=FILE" if text in TRAINED else ""
+            print(f"{text} is left out: {error}.{hint}", file=sys.stderr)
+            continue
+        print("| " + " | ".join(rows[-1]) + " |", flush=True)
+    for text in options.supervised:
+        others.append(supervised(text, options.data, options.sequences, options.workers))
+        print("| " + " | ".join(others[-1]) + " |", flush=True)
+    if options.write:
+        options.write.write_text(document(options, rows, others), "utf-8")
 
 
 if __name__ == "__main__":

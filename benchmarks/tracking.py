@@ -4,6 +4,7 @@ Labels a made-up 480x854 clip of one moving object as `liir track` does: decodin
 matching, up-sampling, drawing and writing, all included. Then times each part alone.
 
     python benchmarks/tracking.py                   # small, 200 frames
+    python benchmarks/tracking.py --radius 12       # a smaller window than the model's own
     python benchmarks/tracking.py --frames 1000     # memory at frame 100 and at frame 1000
     python benchmarks/tracking.py --model base --threads 1 --dtype float32
 """
@@ -11,6 +12,7 @@ matching, up-sampling, drawing and writing, all included. Then times each part a
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import resource
 import statistics
@@ -28,6 +30,7 @@ import liir
 from liir.annotations import Annotation
 from liir.labelling import Progress, label_video
 from liir.matching import match, normalise
+from liir.presets import TrackingConfig
 from liir.video import VideoWriter, open_video
 
 HEIGHT, WIDTH = 480, 854
@@ -71,13 +74,15 @@ def timed(function: Callable[[], object], runs: int = 8) -> str:
     return f"{statistics.median(seconds):.3f} ({min(seconds):.3f} to {max(seconds):.3f})"
 
 
-def parts(model: liir.Model, clip: Path, labels: Annotation) -> dict[str, str]:
+def parts(
+    model: liir.Model, clip: Path, labels: Annotation, config: TrackingConfig
+) -> dict[str, str]:
     """Seconds a frame of each part alone."""
     video = open_video(clip)
     frames = list(video.frames(0, 24))
-    tracker = liir.Tracker(model)
+    tracker = liir.Tracker(model, config)
     results = [tracker.step(frame, labels if frame.index == 0 else None) for frame in frames[:12]]
-    config, grid = tracker.config, results[-1].grid
+    grid = results[-1].grid
     picture = grid.resize(frames[12].rgb)
     with torch.inference_mode():
         query = normalise(model.encode(picture), config.similarity)
@@ -87,7 +92,11 @@ def parts(model: liir.Model, clip: Path, labels: Annotation) -> dict[str, str]:
         "encode": timed(lambda: model.encode(picture)),
         f"match ({len(keys)} references)": timed(
             lambda: match(
-                query, keys, radius=config.radius, topk=10, temperature=config.temperature
+                query,
+                keys,
+                radius=config.radius,
+                topk=config.topk or 5,
+                temperature=config.temperature,
             )
         ),
         "up-sample and arg max": timed(lambda: grid.to_pixels(results[-1].scores).max(0)),
@@ -102,11 +111,15 @@ def main() -> None:
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--frames", type=int, default=200)
+    parser.add_argument("--radius", type=int, help="of the window, in cells; the model's own")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
     model = liir.load(options.model, device=options.device, dtype=options.dtype)
+    config = model.preset.tracking
+    if options.radius:
+        config = dataclasses.replace(config, radius=options.radius)
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()
@@ -121,17 +134,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder, "clip.mp4")
         labels = make_clip(clip, options.frames)
-        label_video(model, clip, {0: labels}, Path(folder, "out"), progress=watch)
+        out = Path(folder, "out")
+        label_video(model, clip, {0: labels}, out, config=config, progress=watch)
         counted = [clock[t] - clock[t - 1] for t in range(WARM + 1, options.frames + 1)]
         report = {
             "commit": commit,
             "model": f"{options.model}, {str(model.dtype).removeprefix('torch.')} on "
             f"{model.device}, {torch.get_num_threads()} threads",
             "clip": f"{HEIGHT}x{WIDTH}, {options.frames} frames, 1 object",
+            "radius": config.radius,
             "seconds a frame, all included": round(statistics.mean(counted), 4),
             "of which the median frame": round(statistics.median(counted), 4),
             "peak MiB by frame": {t: round(m, 1) for t, m in sorted(memory.items())},
-            "seconds of each part alone, median (range)": parts(model, clip, labels),
+            "seconds of each part alone, median (range)": parts(model, clip, labels, config),
         }
     text = json.dumps(report, indent=2)
     print(text)

@@ -7,7 +7,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from liir.annotations import Annotation
-    from liir.encoder import Model, load
+    from liir.backbones import load
+    from liir.encoder import Model
+    from liir.evaluation.benchmarks import evaluate
     from liir.learning.trainer import train
     from liir.presets import preset
     from liir.result import Result
@@ -18,7 +20,8 @@ _HOME = {
     "Model": "encoder",
     "Result": "result",
     "Tracker": "tracking",
-    "load": "encoder",
+    "evaluate": "evaluation.benchmarks",
+    "load": "backbones",
     "preset": "presets",
     "track": "tracking",
     "train": "learning.trainer",
@@ -30,6 +33,7 @@ __all__ = [
     "Result",
     "Tracker",
     "__version__",
+    "evaluate",
     "load",
     "preset",
     "track",

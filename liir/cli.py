@@ -8,6 +8,9 @@ usage: liir VERB ...          liir VERB --help tells all about one
       learn features from videos that nobody labelled
   liir evaluate davis2016 ROOT --model small
       score a model on a benchmark
+  liir show FIGURE ... --out FILE
+      draw overlay, sheet, components, results, affinity, features, errors or curves
+  liir convert FILE.pth --out FILE.safetensors      weights of the public MAST or LIIR code
   liir adapt VIDEO --from small --minutes 5 --out my.safetensors
       make features better for your own footage, without a label
   liir serve VIDEO
@@ -26,16 +29,27 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from tyro.conf import Positional, UseAppendAction, arg
 
 from liir import __version__, footage, presets
 from liir.errors import InputError
-from liir.files import written
+from liir.evaluation.command import evaluate
 from liir.settings import parse_settings
-from liir.terminal import bar, check_out, one_line, out_of_memory, set_threads, with_flags
+from liir.terminal import (
+    Count,
+    Dtype,
+    Name,
+    Settings,
+    bar,
+    check_out,
+    one_line,
+    out_of_memory,
+    set_threads,
+    with_flags,
+)
 
 # Torch takes seconds to import: the verbs do so once their options are read.
 if TYPE_CHECKING:
@@ -44,9 +58,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Files = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="[FRAME=]FILE")]
-Settings = Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="FIELD=VALUE")]
 Tracking = Annotated[
     UseAppendAction[tuple[str, ...]],
     arg(
@@ -58,10 +70,8 @@ Tracking = Annotated[
     ),
 ]
 Place = Annotated[Path, arg(metavar="DIR")]
-Count = Annotated[int | None, arg(metavar="N")]
 Frame = Annotated[int, arg(metavar="FRAME")]
 Last = Annotated[int | None, arg(name="end", metavar="FRAME")]
-Name = Annotated[str, arg(metavar="NAME")]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,15 +85,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0 if words else 2
     logging.addLevelName(logging.WARNING, "warning")  # as "liir: error:" is written
     logging.basicConfig(format="liir: %(levelname)s: %(message)s")
-    verbs: dict[str, Callable[..., int]] = {"track": track, "train": train, "evaluate": evaluate}
-    verbs |= {"adapt": footage.adapt, "serve": footage.serve}
+    # A verb returns its exit code, or what is left to say.
+    every: list[Callable[..., int | str]] = [track, train, evaluate, convert]
+    every += [footage.adapt, footage.serve]
+    verbs = {verb.__name__: verb for verb in every}
     try:
+        if words[0] == "show":
+            from liir.show import command
+
+            print(command.show(words[1:]))
+            return 0
         if words[0] not in verbs:
-            near = difflib.get_close_matches(words[0], [*verbs, "--help", "--version"], n=1)
+            near = difflib.get_close_matches(words[0], [*verbs, "show", "--help", "--version"], n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(f"unknown verb {words[0]!r}{hint} (there are: {', '.join(verbs)})")
+            raise InputError(
+                f"unknown verb {words[0]!r}{hint} (there are: {', '.join(verbs)}, show)"
+            )
         config = (tyro.conf.FlagCreatePairsOff,)  # --soft, without a --no-soft
-        return tyro.cli(verbs[words[0]], prog=f"liir {words[0]}", args=words[1:], config=config)
+        done = tyro.cli(verbs[words[0]], prog=f"liir {words[0]}", args=words[1:], config=config)
+        if isinstance(done, str):
+            print(done)
+            return 0
+        return done
     except (InputError, OSError) as error:
         print(f"liir: error: {one_line(error)}", file=sys.stderr)
         return 2
@@ -163,7 +186,7 @@ def track(
     many = jobs[0].video != video
     # Whatever is wrong with the only video is told before the model is loaded.
     ready = None if many else jobs[0].read(start, stop, resize_annotation)
-    from liir.encoder import load
+    from liir.backbones import load
     from liir.labelling import Progress, label_video
 
     net = load(model, device=device, dtype=dtype)
@@ -243,6 +266,9 @@ def train(
     init: Annotated[str | None, arg(metavar="NAME")] = None,
     device: Name = "auto",
     workers: Count = None,
+    tensorboard: bool = False,
+    validate: Annotated[Path | None, arg(metavar="DAVIS_ROOT")] = None,
+    validate_every: Annotated[float, arg(metavar="MINUTES")] = 30.0,
     resume: bool = False,
 ) -> int:
     """Learn features from videos that nobody labelled.
@@ -251,12 +277,14 @@ def train(
     $ liir train footage/ --out run --resume
 
     The folder then holds weights.safetensors, for liir track --model, and the run's
-    state, which is saved every few minutes and on Ctrl-C.
+    state, which is saved every few minutes and on Ctrl-C. log.jsonl tells how it goes;
+    liir show curves draws it.
 
     Args:
-        folders: Videos, folders of videos, folders of frames; nested at will.
+        folders: Videos, folders of videos or frames (nested at will), tar shards, or lists of
+            such (.txt). stills:FOLDER holds photographs, each seen twice. See docs/data.md.
         out: Folder of the run.
-        preset: What to train: small, if not given, or base.
+        preset: small, if not given, base, baseline, position, inter, compact, paper or mast.
         steps: Length of the run. Give this or --minutes.
         minutes: Time to train for; becomes a number of steps after 50 timed ones.
         width: Factor on the channels of the network.
@@ -268,6 +296,10 @@ def train(
         init: Weights to begin with: a bundled model, or a safetensors file of any preset.
         device: auto, cpu, cuda, cuda:1, mps, ...
         workers: Processes that decode video; 0 decodes in this one.
+        tensorboard: Show numbers and pictures to tensorboard --logdir DIR (extra log).
+        validate: A small folder in the layout of DAVIS on which the features are scored now and
+            then; the time it takes is none of the run's, nor does it change the weights.
+        validate_every: Minutes of training between two scores; the last one comes at the end.
         resume: Go on from the run's checkpoint, with the run's own settings.
     """
     texts = with_flags(setting, width=width, seed=seed, mix=",".join(map(str, mix)) or None)
@@ -282,8 +314,9 @@ def train(
         changed = dataclasses.replace(getattr(config, part), **changes)
         config = dataclasses.replace(config, **{part: changed})
     check_out(out)
-    from liir.learning import checkpoint, trainer
+    from liir.learning import checkpoint, monitor, trainer
 
+    watched = monitor.Monitoring(tensorboard=tensorboard, validate=validate, every=validate_every)
     states: list[trainer.Progress] = []
     with bar("step") as show:
 
@@ -294,7 +327,7 @@ def train(
         options: dict[str, Any] = {"resume": resume, "device": device, "workers": workers}
         options["init"] = init
         options |= {"steps": steps, "minutes": minutes, "progress": progress}
-        weights = trainer.train(folders, config, out, **options)
+        weights = trainer.train(folders, config, out, monitoring=watched, **options)
     # A run without a step was interrupted before it, or there was nothing left to do.
     last = states[-1] if states else checkpoint.restore(out)
     if last.steps is None or last.step < last.steps:
@@ -303,78 +336,23 @@ def train(
     return 0
 
 
-# --- Evaluate
+# --- Convert
 
 
-def evaluate(
-    benchmark: Annotated[Positional[str], arg(metavar="BENCHMARK")],
-    root: Annotated[Positional[Path], arg(metavar="ROOT")],
+def convert(
+    checkpoint: Annotated[Positional[Path], arg(metavar="FILE.pth")],
     /,
     *,
-    model: Annotated[str | None, arg(metavar="NAME")] = None,
-    predictions: Annotated[Path | None, arg(metavar="DIR")] = None,
-    baseline: Annotated[Literal["copy"] | None, arg(metavar="copy")] = None,
-    points: Annotated[Path | None, arg(metavar="CSV")] = None,
-    sequences: Annotated[tuple[str, ...], arg(metavar="NAME...")] = (),
-    out: Annotated[Path | None, arg(metavar="DIR")] = None,
-    json: Annotated[Path | None, arg(metavar="FILE")] = None,
-    device: Name = "auto",
-    dtype: Dtype = "auto",
-    threads: Count = None,
-    size: Count = None,
-    setting: Settings = (),
+    out: Annotated[Path, arg(metavar="FILE.safetensors")],
 ) -> int:
-    """Score a model, finished predictions or a baseline; prints a table.
-
-    $ liir evaluate davis2016 DAVIS --model small --json scores.json
-    $ liir evaluate davis2017 DAVIS --predictions results/
-    $ liir evaluate davis2016 DAVIS --model random:small
-    $ liir evaluate davis2016 DAVIS --baseline copy
+    """Make weights of a checkpoint of the public MAST or LIIR code; no code in it is run.
 
     Args:
-        benchmark: davis2016, davis2017, semantic (part and class maps) or badja (keypoints).
-        root: The data set's folder.
-        model: As in liir track; small if nothing else is to be scored.
-        predictions: Score finished predictions: DIR/SEQUENCE/00000.png, or points.csv.
-        baseline: Score what repeats the first annotation on every frame.
-        points: Joints for badja, if not ROOT/badja.csv.
-        sequences: Only these.
-        out: Keep predictions in DIR/BENCHMARK; sequences that are there are not run again.
-        json: Write all scores to a file.
-        device: auto, cpu, cuda, cuda:1, mps, ...
-        dtype: Number format; auto is bfloat16 where the device is fast in it.
-        threads: Threads to compute with.
-        size: As in liir track.
-        setting: As in liir track.
+        checkpoint: What their training wrote.
+        out: The file to write.
     """
-    chosen = [name for name in (model, predictions, baseline) if name is not None]
-    texts = with_flags(setting, size=size)
-    if len(chosen) > 1:
-        raise InputError("give one of --model, --predictions and --baseline")
-    if texts and (predictions or baseline):
-        raise InputError(f"{texts[0]!r} is a setting of a model: leave it out")
-    changes = parse_settings(texts, "tracking")["tracking"]
-    set_threads(threads)
-    for folder in (out, json and json.parent):
-        if folder is not None:
-            check_out(folder)
-    from liir.evaluation import benchmarks
+    check_out(out.parent)
+    from liir import conversion
 
-    benchmarks.benchmark(benchmark, points).sequences(root)  # complains before the model is loaded
-    loaded = config = None
-    if not (predictions or baseline):
-        from liir.encoder import load
-
-        loaded = load(model or "small", device=device, dtype=dtype)
-        config = dataclasses.replace(loaded.preset.tracking, **changes)
-    with bar("frame") as show:
-        options: dict[str, Any] = {"predictions": predictions, "points": points, "out": out}
-        options |= {"source": benchmarks.copied if baseline else None, "sequences": sequences}
-        options["progress"] = lambda state: show(state.done, state.total, 0, state.sequence)
-        report = benchmarks.evaluate(benchmark, root, loaded, config=config, **options)
-    print(report.to_markdown(), end="")
-    if json is not None:
-        json.parent.mkdir(parents=True, exist_ok=True)
-        with written(json) as partial:
-            partial.write_text(report.to_json() + "\n", "utf-8")
+    print(f"weights  {out} ({conversion.convert(checkpoint, out)})")
     return 0

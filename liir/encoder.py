@@ -22,7 +22,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from liir.colour import rgb_to_lab
 from liir.errors import InputError
 from liir.files import writing, written
-from liir.grid import STRIDE
+from liir.grid import OFFSET, STRIDE
 from liir.position import Position
 from liir.presets import ModelConfig, Preset, from_dict, preset, to_dict
 
@@ -145,7 +145,7 @@ def _fold(conv: nn.Module, norm: nn.Module) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
 
 @dataclass(frozen=True)
 class Model:
-    """Weights ready to track with.
+    """Weights ready to track with; `liir.backbones` has those of other networks.
 
     Attributes:
         encoder: Folded, channels-last, in `dtype` on `device`.
@@ -153,13 +153,17 @@ class Model:
         device: Where the encoder runs.
         dtype: What the encoder and the matching compute in.
         name: How the model was asked for.
+        stride: Pixels of a picture from one cell to the next.
+        offset: Where cell 0 looks, in pixels of the picture from its edge.
     """
 
-    encoder: Encoder
+    encoder: nn.Module
     preset: Preset
     device: torch.device
     dtype: torch.dtype
     name: str
+    stride: int = STRIDE
+    offset: float = OFFSET
 
     @torch.inference_mode()
     def encode(self, rgb: Tensor) -> Tensor:
@@ -190,7 +194,7 @@ def load(name: str | Path = "small", *, device: str = "auto", dtype: str = "auto
         InputError: No such weights, a damaged file, weights of another architecture, or a device
             or dtype that is not there.
     """
-    return _ready(*find_weights(name), str(name), device, dtype)
+    return ready(*find_weights(name), str(name), device, dtype)
 
 
 def find_weights(name: str | Path) -> tuple[Encoder, Preset]:
@@ -214,7 +218,7 @@ def find_weights(name: str | Path) -> tuple[Encoder, Preset]:
     return read_weights(path)
 
 
-def fingerprint(encoder: Encoder) -> str:
+def fingerprint(encoder: nn.Module) -> str:
     """What tells weights from others, whatever their file is called: 12 hexadecimal digits."""
     digest = hashlib.sha256()
     for tensor in encoder.state_dict().values():
@@ -222,7 +226,19 @@ def fingerprint(encoder: Encoder) -> str:
     return digest.hexdigest()[:12]
 
 
-def _ready(encoder: Encoder, preset: Preset, name: str, device: str, dtype: str) -> Model:
+def ready(encoder: Encoder, preset: Preset, name: str, device: str, dtype: str) -> Model:
+    """Makes a model of an encoder, which stays as it is: folded, on a device, in a number format.
+
+    Args:
+        encoder: The weights, those of a training run too.
+        preset: What they were made with.
+        name: What to call the model.
+        device: As in `load`.
+        dtype: As in `load`.
+
+    Raises:
+        InputError: The device or dtype is not there.
+    """
     target = pick_device(device)
     kind = pick_dtype(dtype, target)
     encoder = folded(encoder).to(target, kind)

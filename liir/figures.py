@@ -23,6 +23,7 @@ LEGIBLE = 360  # short side, in pixels, below which contours and names crowd the
 LONGEST = 4096  # long side, in pixels, of what players of H.264 show
 SHEET_WIDTH = 1600
 SHEET_GAP = 12
+LABEL_GREY = (70, 70, 70)
 _POINT_COLOURS = 9  # the first colour of keypoints: told apart from those of the first objects
 
 # Okabe and Ito, "Color Universal Design" (2008), ordered for contrast between neighbours and
@@ -36,6 +37,17 @@ _FIRST = (
     (0, 114, 178),  # blue
     (230, 159, 0),  # orange
     (245, 245, 245),  # white
+)
+
+
+# Dark to light at an even pace, from blue to yellow: in order for every eye, in grey print too.
+_HEAT = (
+    (20, 16, 60),
+    (68, 42, 138),
+    (150, 52, 122),
+    (214, 84, 66),
+    (244, 158, 44),
+    (255, 244, 178),
 )
 
 
@@ -72,6 +84,8 @@ def draw_overlay(
     *,
     threshold: float = 0.0,
     scale: int = 1,
+    order: Sequence[str] = (),
+    named: bool = True,
 ) -> Picture:
     """Draws labels and keypoints over a frame.
 
@@ -84,6 +98,8 @@ def draw_overlay(
         points: Name to (x, y, confidence), in pixels of the frame.
         threshold: Confidence below which a point is invisible.
         scale: Enlarges the picture, s.
+        order: Names of all points of the video: each keeps its colour in frames that lack others.
+        named: Whether to write names at all.
 
     Returns:
         (s H, s W, 3) uint8, a new array.
@@ -101,16 +117,38 @@ def draw_overlay(
         picture = Image.composite(tint.convert("RGB"), picture, Image.fromarray(opacity))
     canvas = np.array(picture)
     if points:
+        places = {name: place for place, name in enumerate(dict.fromkeys((*order, *points)))}
         placed = [
-            (name, scale * x, scale * y, confidence >= threshold, colours()[_point_colour(place)])
-            for place, (name, (x, y, confidence)) in enumerate(points.items())
+            (name, scale * x, scale * y, sure >= threshold, colours()[_point_colour(places[name])])
+            for name, (x, y, sure) in points.items()
         ]
         radius = max(3.0, min(height, width) / 100)
         for _, x, y, visible, colour in placed:
             _draw_point(canvas, x, y, radius, colour, visible)
-        named = {name: (x, y) for name, x, y, visible, _ in placed if visible}
-        canvas = _draw_names(canvas, named, radius)
+        if named:
+            seen = {name: (x, y) for name, x, y, visible, _ in placed if visible}
+            canvas = _draw_names(canvas, seen, radius)
     return canvas
+
+
+def draw_heat(rgb: Picture, heat: NDArray[np.floating]) -> Picture:
+    """Lays a map of heat over a frame in darkened grey: the hotter, the lighter.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        heat: (H, W) in [0, 1]; where it is 0 the frame is seen alone.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    level = np.clip(heat, 0, 1).astype(np.float64)
+    stops = np.linspace(0, 1, len(_HEAT))
+    scale = np.array(_HEAT, np.float64)
+    paint = np.stack([np.interp(level, stops, channel) for channel in scale.T], axis=-1)
+    grey = 0.6 * np.asarray(Image.fromarray(rgb).convert("L"), np.float64)[..., None]
+    cover = np.minimum(1.0, 4 * level)[..., None]  # soon opaque: colours must not mix with grey
+    mixed: Picture = np.rint(grey + cover * (paint - grey)).astype(np.uint8)
+    return mixed
 
 
 def contact_sheet(tiles: Sequence[tuple[Picture, str]], columns: int = 4) -> Picture:
@@ -141,7 +179,7 @@ def contact_sheet(tiles: Sequence[tuple[Picture, str]], columns: int = 4) -> Pic
         inset = (width - rgb.shape[1]) // 2, (height - rgb.shape[0]) // 2
         sheet.paste(Image.fromarray(rgb), (left + inset[0], top + inset[1]))
         middle = (left + width // 2, top + height + SHEET_GAP // 2)
-        draw.text(middle, caption, (70, 70, 70), _font(font_size), anchor="ma")
+        draw.text(middle, caption, LABEL_GREY, font(font_size), anchor="ma")
     return np.array(sheet)
 
 
@@ -220,13 +258,13 @@ def _draw_names(
 ) -> Picture:
     """Writes each name beside its point, or not at all where it would cover another."""
     height, width = canvas.shape[:2]
-    font = _font(max(11, round(min(height, width) / 34)))
+    letters = font(max(11, round(min(height, width) / 34)))
     away = radius * 2 + 1
     taken = [(x - away, y - away, x + away, y + away) for x, y in places.values()]
     picture = Image.fromarray(canvas)
     draw = ImageDraw.Draw(picture)
     for name, (x, y) in places.items():
-        _, above, across, below = font.getbbox(name, anchor="lt")
+        _, above, across, below = letters.getbbox(name, anchor="lt")
         for box in _beside(x, y, across, below - above, away):
             if box[0] < 1 or box[1] < 1 or box[2] > width - 1 or box[3] > height - 1:
                 continue
@@ -236,7 +274,7 @@ def _draw_names(
                     corner,
                     name,
                     (255, 255, 255),
-                    font,
+                    letters,
                     anchor="lt",
                     stroke_width=2,
                     stroke_fill=(20, 20, 20),
@@ -266,7 +304,8 @@ def _overlap(one: _Box, other: _Box) -> bool:
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(size)
-    assert isinstance(font, ImageFont.FreeTypeFont)
-    return font
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """The letters of every picture, `size` pixels high."""
+    letters = ImageFont.load_default(size)
+    assert isinstance(letters, ImageFont.FreeTypeFont)
+    return letters

@@ -38,10 +38,11 @@ class Folder:
     Args:
         path: The folder.
         stems: Names of frames instead of their numbers.
+        source: Where the video lies, for those who draw the results over it.
     """
 
-    def __init__(self, path: Path, stems: list[str] | None) -> None:
-        self.path = path
+    def __init__(self, path: Path, stems: list[str] | None, source: Path | None = None) -> None:
+        self.path, self.source = path, source
         # Two pictures may differ in nothing but the suffix: their masks would be one file.
         self.stems = stems if stems is not None and len(set(stems)) == len(stems) else None
         self.masks, self.soft = path / "masks", path / "soft"
@@ -101,6 +102,8 @@ class Folder:
     def store(self, job: dict[str, Any], **finished: Any) -> None:
         """Writes down which job it is and, once it is finished, what came of it."""
         known = {"job": job, "stems": self.stems, "finished": bool(finished), **finished}
+        if self.source is not None:
+            known["source"] = str(self.source.absolute())
         write_file(self.settings, json.dumps(known, indent=1).encode())
 
     def save(self, following: int, tracker: dict[str, Any] | None) -> None:

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,11 +46,13 @@ class Video:
         rate: nominal frames per second; None where the source carries no times (its frames are
             then 1/25 s apart).
         stems: file names without suffix, for a folder; else None.
+        path: file or folder that it was opened from, if it was.
         can_rewind: whether it can be read again, from anywhere; False for an iterator.
         skipped: indices of the frames that failed to decode so far, ascending. The frames after
             them keep their numbers.
     """
 
+    path: Path | None = None
     can_rewind = True
 
     def __init__(

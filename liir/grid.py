@@ -1,8 +1,9 @@
 """Where feature cells lie in a video's frame, and how labels go from one to the other.
 
-Features are computed from a picture of its own size (short side `size`); cell (j, i) looks at
-pixel index (4 j, 4 i) of that picture, a point, not the corner of a 4x4 block. Labels and
-keypoints are read and written at exactly those points of the frame, whatever the two sizes.
+Features are computed from a picture of its own size (short side `size`); cell (j, i) of liir's
+encoder looks at pixel index (4 j, 4 i) of that picture, a point, not the corner of a 4x4 block;
+other backbones have cells of their own. Labels and keypoints are read and written at exactly those
+points of the frame, whatever the two sizes.
 
 Legend: K label channels, H W pixels of the frame, h w cells.
 """
@@ -19,6 +20,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 STRIDE = 4
+OFFSET = 0.5
+"""Where cell 0 looks, in pixels of the picture: the centre of its first pixel."""
 _MOST_PIXELS = 1 << 24
 
 
@@ -32,12 +35,16 @@ class Grid:
         size: Short side of the picture that features are computed from; 0: the frame's own. A very
             long frame gets a smaller one, so that the picture stays below 16 megapixels.
         device: Where the resampling matrices live.
+        stride: Pixels of the picture from one cell to the next.
+        offset: Where cell 0 looks, in pixels of the picture from its edge.
     """
 
     height: int
     width: int
     size: int
     device: torch.device
+    stride: int = STRIDE
+    offset: float = OFFSET
 
     @cached_property
     def picture(self) -> tuple[int, int]:
@@ -49,7 +56,7 @@ class Grid:
     @cached_property
     def cells(self) -> tuple[int, int]:
         """(h, w)."""
-        return -(-self.picture[0] // STRIDE), -(-self.picture[1] // STRIDE)
+        return -(-self.picture[0] // self.stride), -(-self.picture[1] // self.stride)
 
     def resize(self, rgb: NDArray[np.uint8]) -> Tensor:
         """The picture, (3, H', W') uint8, of a frame (H, W, 3) uint8."""
@@ -94,16 +101,16 @@ class Grid:
         """The cell coordinates (column, row), fractional, of a point of the frame in pixels."""
         picture = self.picture
         return (
-            (x * picture[1] / self.width - 0.5) / STRIDE,
-            (y * picture[0] / self.height - 0.5) / STRIDE,
+            (x * picture[1] / self.width - self.offset) / self.stride,
+            (y * picture[0] / self.height - self.offset) / self.stride,
         )
 
     def point_of(self, column: float, row: float) -> tuple[float, float]:
         """The point (x, y) of the frame, in pixels, at fractional cell coordinates."""
         picture = self.picture
         return (
-            (column * STRIDE + 0.5) * self.width / picture[1],
-            (row * STRIDE + 0.5) * self.height / picture[0],
+            (column * self.stride + self.offset) * self.width / picture[1],
+            (row * self.stride + self.offset) * self.height / picture[0],
         )
 
     @cached_property
@@ -119,8 +126,9 @@ class Grid:
     def _box(self, axis: int) -> Tensor:
         length = (self.height, self.width)[axis]
         scale = length / self.picture[axis]
-        centre = (STRIDE * torch.arange(self.cells[axis], dtype=torch.float64) + 0.5) * scale
-        reach = max(STRIDE * scale, 1.0) / 2
+        cells = torch.arange(self.cells[axis], dtype=torch.float64)
+        centre = (self.stride * cells + self.offset) * scale
+        reach = max(self.stride * scale, 1.0) / 2
         low, high = (centre - reach)[:, None], (centre + reach)[:, None]
         pixel = torch.arange(length, dtype=torch.float64)
         overlap = (torch.minimum(high, pixel + 1) - torch.maximum(low, pixel)).clamp_min(0)
@@ -129,6 +137,6 @@ class Grid:
     def _hat(self, axis: int) -> Tensor:
         length, count = (self.height, self.width)[axis], self.cells[axis]
         centre = (torch.arange(length, dtype=torch.float64) + 0.5) * self.picture[axis] / length
-        place = ((centre - 0.5) / STRIDE).clamp(0, count - 1)
+        place = ((centre - self.offset) / self.stride).clamp(0, count - 1)
         distance = (place[:, None] - torch.arange(count, dtype=torch.float64)).abs()
         return (1 - distance).clamp_min(0).float().to(self.device)

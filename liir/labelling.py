@@ -139,7 +139,7 @@ def label_video(
     """
     video = video if isinstance(video, Video) else open_video(video)
     config = config or model.preset.tracking
-    folder = Folder(Path(out), video.stems)
+    folder = Folder(Path(out), video.stems, video.path)
     job = describe(model, video, annotations, config, start, stop, soft)
     earlier = folder.admit(job, resume, force)
     if earlier.get("finished"):

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from liir.presets import Similarity
 
 TILE = 8
-_GROUP = 32  # a power of two
+_GROUP = 8  # a power of two
 _CHUNK_SCORES = 1 << 20
 """Similarities computed at once: small enough to stay in a processor's cache."""
 
@@ -82,23 +82,17 @@ def match(
     """
     references, _, height, width = keys.shape
     radius = min(radius, max(height, width) - 1)
-    side = TILE + 2 * radius
     topk = min(topk, references * height * width)
-    down, across = -(-height // TILE), -(-width // TILE)
-    shape = (down * TILE, across * TILE)  # whole tiles: queries beyond the frame go to waste
+    shape = Strip.whole(height, width)
     values = torch.full((*shape, topk), -torch.inf, device=query.device)
     cells = torch.zeros((*shape, topk), dtype=torch.int64, device=query.device)
     lse = values.new_empty(shape)
-    for strip in _strips(query[None], keys[None], radius):
+    for strip in strips(query[None], keys[None], radius):
         scores = strip.scores[0].flatten(0, 1)  # (n t t, R p p)
-        best, index = _topk(scores, topk)
-        tiles = torch.arange(strip.columns.start, strip.columns.stop, device=query.device)
-        left = (tiles * TILE - radius).repeat_interleave(TILE**2)[:, None]
-        reference, place = index // side**2, index % side**2
-        y, x = place // side + (strip.row * TILE - radius), place % side + left
+        best, index = largest(scores, topk)
         found = slice(0, best.shape[1])
         strip.view(values)[..., found] = strip.fold(best.float() / temperature)
-        strip.view(cells)[..., found] = strip.fold((reference * height + y) * width + x)
+        strip.view(cells)[..., found] = strip.fold(strip.cells(index, height, width))
         if full:
             total = torch.logsumexp(scores.float() / temperature, dim=1, keepdim=True)
             strip.view(lse[..., None])[:] = strip.fold(total)
@@ -118,7 +112,7 @@ def reconstruct(
     *,
     radius: int,
     temperature: float,
-    watch: Callable[[Tensor, Tensor], None] | None = None,
+    watch: Callable[[Strip, Tensor], None] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Rebuilds the query frame's values from its references: softmax over the whole window.
 
@@ -131,8 +125,8 @@ def reconstruct(
         values: (B, R, K, h, w) colours or labels.
         radius: Of the square window, in cells.
         temperature: Divides similarities.
-        watch: Shown the affinity piece by piece: (N, p p) shares of some queries in one reference
-            each, and (N, p p) bool, which of those keys lie in the frame.
+        watch: Shown the affinity piece by piece, (B, n, t t, R p p) for each strip; it may change
+            it in place where nothing is differentiated.
 
     Returns:
         (B, K, h, w) rebuilt values, and (B, h, w) log-sum-exp of each query's window, both in
@@ -140,14 +134,14 @@ def reconstruct(
     """
     height, width = query.shape[-2:]
     radius = min(radius, max(height, width) - 1)
-    padded = _padded(values, radius)
+    padded = with_margin(values, radius)
     rebuilt: list[list[Tensor]] = []
-    for strip in _strips(query / temperature, keys, radius):
+    for strip in strips(query / temperature, keys, radius):
         scores = strip.scores.to(values.dtype)
         weights = scores.softmax(dim=-1)
         total = torch.logsumexp(scores, dim=-1, keepdim=True)
         if watch is not None:
-            watch(*strip.rows(weights))
+            watch(strip, weights)
         block = torch.cat((weights @ strip.patches(padded, radius), total), dim=-1)
         if strip.columns.start == 0:
             rebuilt.append([])
@@ -156,9 +150,41 @@ def reconstruct(
     return out[..., :-1].permute(0, 3, 1, 2), out[..., -1]
 
 
+def window_tally(
+    query: Tensor,
+    keys: Tensor,
+    *,
+    radius: int,
+    temperature: float,
+    watch: Callable[[Strip, Tensor], None] | None = None,
+) -> Callable[[Tensor], Tensor]:
+    """`Matches.tally` without a choice of best keys: the softmax runs over the whole window.
+
+    Args:
+        query: (C, h, w), as for `match`.
+        keys: (R, C, h, w).
+        radius: As for `match`.
+        temperature: As for `match`.
+        watch: As for `reconstruct`.
+
+    Returns:
+        Sums values (R h w, K) into (h w, K).
+    """
+    references, _, *cells = keys.shape
+
+    def tally(values: Tensor) -> Tensor:
+        planes = values.T.unflatten(1, (references, *cells)).transpose(0, 1)[None]
+        rebuilt, _ = reconstruct(
+            query[None], keys[None], planes, radius=radius, temperature=temperature, watch=watch
+        )
+        return rebuilt[0].flatten(1).T
+
+    return tally
+
+
 @dataclass(frozen=True)
-class _Strip:
-    """Neighbouring tiles of one row of tiles.
+class Strip:
+    """Neighbouring tiles of one row of tiles; (h, w) is padded to whole tiles.
 
     Attributes:
         row: Number of the row of tiles.
@@ -174,6 +200,22 @@ class _Strip:
     inside: Tensor
     real: Tensor
 
+    @staticmethod
+    def whole(height: int, width: int) -> tuple[int, int]:
+        """(h, w) in whole tiles: what lies beyond the frame goes to waste."""
+        return height + -height % TILE, width + -width % TILE
+
+    def cells(self, index: Tensor, height: int, width: int) -> Tensor:
+        """Cells r h w + y w + x, (n t t, k), of the keys at `index` of each query's R p p."""
+        side = round(self.inside.shape[1] ** 0.5)
+        radius = (side - TILE) // 2
+        tiles = torch.arange(self.columns.start, self.columns.stop, device=index.device)
+        left = (tiles * TILE - radius).repeat_interleave(TILE**2)[:, None]
+        reference, place = index // side**2, index % side**2
+        y, x = place // side + (self.row * TILE - radius), place % side + left
+        cells: Tensor = (reference * height + y) * width + x
+        return cells
+
     def rows(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Weights (B, n, t t, R p p) as (N, p p), a row per real query and reference; `inside`."""
         rows = weights.unflatten(-1, (-1, self.inside.shape[1]))  # (B, n, t t, R, p p)
@@ -182,7 +224,7 @@ class _Strip:
         return rows[real], inside[real]
 
     def patches(self, padded: Tensor, radius: int) -> Tensor:
-        """(B, n, R p p, K): the values (`_padded`) of the keys in the order of `scores`."""
+        """(B, n, R p p, K): the values (`with_margin`) of the keys in the order of `scores`."""
         return _patches(padded, self.row, self.columns, radius)
 
     def fold(self, rows: Tensor) -> Tensor:
@@ -197,7 +239,7 @@ class _Strip:
         return planes[self.row * TILE : (self.row + 1) * TILE, columns]
 
 
-def _strips(query: Tensor, keys: Tensor, radius: int) -> Iterator[_Strip]:
+def strips(query: Tensor, keys: Tensor, radius: int) -> Iterator[Strip]:
     """Yields the similarities of a few tiles at a time, row by row.
 
     Args:
@@ -208,7 +250,7 @@ def _strips(query: Tensor, keys: Tensor, radius: int) -> Iterator[_Strip]:
     batch, references, _, height, width = keys.shape
     side = TILE + 2 * radius
     window = _window(radius, query)  # (t t, p, p)
-    padded = _padded(keys, radius)
+    padded = with_margin(keys, radius)
     tall, wide = -height % TILE, -width % TILE
     queries = F.pad(query, (0, wide, 0, tall)).unfold(2, TILE, TILE).unfold(3, TILE, TILE)
     queries = queries.permute(0, 2, 3, 4, 5, 1).flatten(3, 4)  # (B, ny, nx, t t, C)
@@ -228,7 +270,7 @@ def _strips(query: Tensor, keys: Tensor, radius: int) -> Iterator[_Strip]:
             beyond = (beyond_y[:, :, None] | ~_inside(tiles, 0, width)[:, None]).flatten(1)
             bias = bias.masked_fill_(beyond[:, :, None], 0.0)
             scores.unflatten(3, (references, side**2)).add_(bias[:, :, None])
-            yield _Strip(row, columns, scores, inside.flatten(1), ~beyond)
+            yield Strip(row, columns, scores, inside.flatten(1), ~beyond)
 
 
 def _window(radius: int, like: Tensor) -> Tensor:
@@ -245,7 +287,7 @@ def _inside(tiles: Tensor, radius: int, length: int) -> Tensor:
     return (place >= 0) & (place < length)
 
 
-def _padded(planes: Tensor, radius: int) -> Tensor:
+def with_margin(planes: Tensor, radius: int) -> Tensor:
     """(B, R, C, h, w) to (B, R, h', w', C) with a margin: every patch can be cut out of it.
 
     Channels last: a patch then is copied in long runs.
@@ -268,12 +310,12 @@ def _patches(padded: Tensor, row: int, columns: range, radius: int) -> Tensor:
     return patches.permute(0, 3, 1, 2, 5, 4).flatten(2, 4)
 
 
-def _topk(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def largest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """`torch.topk` along the last dimension of (rows, n), in two levels.
 
     The k best of a row lie in the k groups with the best maxima, so that only those are sorted.
-    Group g holds the columns g, g + n/32, g + 2n/32, ...: its maximum is then found by halving
-    the row five times, which a processor does many columns at once.
+    Group g holds the columns g, g + n/8, g + 2n/8, ...: its maximum is then found by halving
+    the row three times, which a processor does many columns at once.
     """
     if scores.shape[1] <= 2 * k * _GROUP:
         return scores.topk(min(k, scores.shape[1]), dim=1)

@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -224,15 +224,19 @@ def from_list(frames: Sequence[Any] | Raw, name: str = "list") -> Pictures:
     return Pictures(name, len(frames), lambda: nullcontext(load), lambda i: f"{name}: frame {i}")
 
 
-def from_folder(folder: Path) -> Pictures:
+def from_folder(folder: Path, *, check: bool = True) -> Pictures:
     """Take the images of a folder in natural order (2 before 10).
+
+    Args:
+        folder: The folder.
+        check: Whether to look into all of them at once, rather than when each is read.
 
     Raises:
         InputError: if there are none, two share a stem, their sizes differ, or one has pages.
     """
     paths = sorted(
         (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != "."),
-        key=_natural,
+        key=natural,
     )
     if not paths:
         raise InputError(f"{folder}: holds no images (png, jpg, bmp, webp, tif); check the path")
@@ -240,11 +244,11 @@ def from_folder(folder: Path) -> Pictures:
     for path in paths:
         if (other := by_stem.setdefault(path.stem, path)) is not path:
             raise InputError(f"{folder}: holds {other.name} and {path.name}; keep one of the two")
-    _check_headers(paths)
+    if check:
+        _check_headers(paths)
 
     def load(index: int) -> Raw:
-        with _readable(str(paths[index])), Image.open(paths[index]) as image:
-            return _decoded(image)
+        return decode(paths[index], str(paths[index]))
 
     def opened() -> AbstractContextManager[Load]:
         return nullcontext(load)
@@ -277,7 +281,28 @@ def from_pages(path: Path) -> Pictures:
     return Pictures(path.name, count, opened, lambda i: f"{path}: page {i}")
 
 
-def _natural(path: Path) -> tuple[list[str | int], str]:
+def decode(file: Path | IO[bytes], label: str, side: int = 0) -> Raw:
+    """Reads one image.
+
+    Args:
+        file: The file.
+        label: How to name it in a message.
+        side: The short side in pixels that will do, if not 0: a larger JPEG is decoded at 1/2, 1/4
+            or 1/8 of its size, in a fraction of the time, as long as it stays above.
+
+    Returns:
+        (H, W) or (H, W, 3 | 4), of its own depth.
+
+    Raises:
+        UnreadableError: It cannot be read.
+    """
+    with _readable(label), Image.open(file) as image:
+        if side:
+            image.draft(None, (side, side))
+        return _decoded(image)
+
+
+def natural(path: Path) -> tuple[list[str | int], str]:
     """Sort key: digits at odd places of the split compare as numbers, then the name itself."""
     parts: list[str | int] = list(re.split(r"([0-9]+)", path.name.lower()))
     parts[1::2] = [int(part) for part in parts[1::2]]
@@ -289,6 +314,13 @@ def is_stack(path: Path) -> bool:
     if path.suffix.lower() in (".tif", ".tiff"):
         with suppress(UnreadableError), _readable(str(path)), Image.open(path) as image:
             return _pages(image) > 1
+    return False
+
+
+def has_palette(path: Path) -> bool:
+    """Tell whether an image file has a palette, as label maps do."""
+    with suppress(UnreadableError), _readable(str(path)), Image.open(path) as image:
+        return image.mode == "P"
     return False
 
 

@@ -18,6 +18,9 @@ from liir.errors import InputError
 
 Similarity = Literal["cosine", "dot"]
 Shifting = Literal["none", "roll", "aligned", "drop"]
+CompactForm = Literal["mass", "published"]
+CompactSpread = Literal["fixed", "fitted"]
+CompactNeighbours = Literal["allowed", "suppressed"]
 PositionCode = Literal["none", "sinusoid", "learnable"]
 
 
@@ -53,6 +56,9 @@ class TrackingConfig:
         temperature: Divides the similarity before the softmax.
         radius: Half the side of the square search window, in feature cells (stride 4).
         topk: Keys kept per query over all references jointly; None keeps the whole window.
+        rival_margin: Similarity by which another query has to be closer to all of a query's keys
+            for it to be taken for new, and left to the background (see `newcomers`); 0: never.
+            Needs `topk`.
         feedback: "soft" feeds label scores back as they are, "hard" their one-hot maximum.
         annotated: Annotated frames matched at most, the latest ones and the very first.
         first: References counted from the nearest annotated frame in the direction of travel.
@@ -64,12 +70,17 @@ class TrackingConfig:
         point_threshold: Confidence below which a keypoint is reported invisible.
         gaussians: Gaussians in place of a query's confident matches in one reference; 0: none.
         compact_threshold: Matches in one reference are confident if the largest share is above.
+        compact_form: "mass" keeps the mass that the matches had; "published" as the authors' code
+            has it (see `compactness`).
+        compact_spread: "fixed" at one cell, or "fitted" to the matches' second moment.
+        compact_neighbours: Whether centres may lie side by side.
     """
 
     similarity: Similarity = "cosine"
     temperature: float = 0.05
-    radius: int = 12
+    radius: int = 16
     topk: int | None = 5
+    rival_margin: float = 0.06
     feedback: Literal["soft", "hard"] = "soft"
     annotated: int = 4
     first: tuple[int, ...] = (0, 5)
@@ -80,6 +91,9 @@ class TrackingConfig:
     point_threshold: float = 0.25
     gaussians: int = 0
     compact_threshold: float = 0.1
+    compact_form: CompactForm = "mass"
+    compact_spread: CompactSpread = "fixed"
+    compact_neighbours: CompactNeighbours = "allowed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +106,29 @@ class TrainingConfig:
             all of them are one place.
         draw: What is equally likely within a place: each of its "videos", or each of its "frames",
             so that a longer video comes more often.
+        cuts: Where cuts are looked for: in every video, by decoding it once before the first step
+            ("index"), or in each chunk as it is decoded ("chunk"), which starts at once.
         batch: Pairs of frames per step.
         crop: Side of the square crops the network sees, in pixels; a multiple of 8.
         crop_source: Smallest and largest side of the crop in the source frame, in pixels; the
             largest is cut to the frame's short side.
         frame_side: Largest short side of decoded frames, in pixels; larger ones are shrunk.
+        view_share: Share of the samples of a video that are two views of one frame rather than two
+            frames; samples of photographs always are. The views differ, at most, by
+        view_rotation: degrees,
+        view_zoom: this factor, larger or smaller,
+        view_shear: this many pixels in x for one in y,
+        view_shift: this share of the crop's side, in x and in y,
+        view_perspective: this change of scale from the middle to a side, 0.4 or less,
+        view_bend: this share of the crop's side at the 4x4 knots of a thin plate,
+        view_light: this change of contrast, and half of it in brightness,
+        view_colour: this change of tint and saturation. The defaults keep nearly every true match
+            within a window of 6 cells.
         gap: Largest distance of the two frames of a pair, in frames.
         chunk: Frames decoded together; `reuse` pairs are drawn from them.
         reuse: Steps in a row that draw from the same chunk.
+        cache_mib: Bytes of decoded frames kept for later chunks, in MiB, over all the processes
+            that decode; worth it where the whole data set fits. The samples are the same.
         radius: Half the side of the window colours are rebuilt from, in cells at stride 4.
         similarity: As in `TrackingConfig`.
         temperature: As in `TrackingConfig`.
@@ -110,10 +139,11 @@ class TrainingConfig:
         warmup: Steps over which the learning rate rises linearly from zero.
         weight_decay: Decoupled weight decay.
         clip_norm: Largest gradient norm.
+        explosion: A loss this many times the mean of the last hundred steps ends the run; 0: none.
         second_stage: Share of the run after which the terms below join; 1 leaves them out.
         inter_weight: Factor on inter-video reconstruction; 0 leaves it out.
         inter_radius: Half the side of its window, in cells at stride 8.
-        bank_frames: Frames of other videos kept as negatives.
+        bank_frames: Frames of other videos kept as negatives; 250000 make a million of them.
         bank_points: Points kept of each; 0 keeps the whole region map ("aligned" shifting does).
         bank_sampling: Where points are taken: "uniform", or more often on "edges".
         momentum: Of the copy of the region head that encodes negatives.
@@ -123,18 +153,32 @@ class TrainingConfig:
         compact_weight: Factor on the compactness of confident rows; 0 leaves it out.
         gaussians: Gaussians that a row is fitted with.
         compact_threshold: A row is confident if its largest share is above.
+        compact_form: As in `TrackingConfig`.
+        compact_spread: As in `TrackingConfig`.
+        compact_neighbours: As in `TrackingConfig`.
     """
 
     seed: int = 0
     mix: tuple[float, ...] = ()
     draw: Literal["videos", "frames"] = "videos"
+    cuts: Literal["index", "chunk"] = "index"
     batch: int = 8
     crop: int = 128
     crop_source: tuple[int, int] = (96, 288)
     frame_side: int = 480
+    view_share: float = 0.0
+    view_rotation: float = 10.0
+    view_zoom: float = 1.15
+    view_shear: float = 0.05
+    view_shift: float = 0.05
+    view_perspective: float = 0.1
+    view_bend: float = 0.03
+    view_light: float = 0.2
+    view_colour: float = 0.05
     gap: int = 6
     chunk: int = 16
     reuse: int = 8
+    cache_mib: int = 0
     radius: int = 6
     similarity: Similarity = "cosine"
     temperature: float = 0.07
@@ -144,6 +188,7 @@ class TrainingConfig:
     warmup: int = 50
     weight_decay: float = 0.0
     clip_norm: float = 5.0
+    explosion: float = 25.0
     second_stage: float = 0.5
     inter_weight: float = 0.0
     inter_radius: int = 3
@@ -155,6 +200,9 @@ class TrainingConfig:
     compact_weight: float = 0.0
     gaussians: int = 2
     compact_threshold: float = 0.5
+    compact_form: CompactForm = "mass"
+    compact_spread: CompactSpread = "fixed"
+    compact_neighbours: CompactNeighbours = "allowed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,15 +246,37 @@ def compact() -> Preset:
     )
 
 
+def paper() -> Preset:
+    """The whole method as published: dot products, whole window, hard labels fed back."""
+    return Preset(
+        name="paper",
+        tracking=TrackingConfig(
+            similarity="dot",
+            temperature=1.0,
+            radius=14,
+            topk=None,
+            feedback="hard",
+            gaussians=2,
+            compact_form="published",
+        ),
+        training=TrainingConfig(
+            similarity="dot",
+            temperature=1.0,
+            inter_weight=0.5,
+            compact_weight=1.0,
+            compact_form="published",
+        ),
+    )
+
+
 def mast() -> Preset:
-    """Reconstruction alone, as published: dot products, whole window, hard labels fed back."""
+    """`paper` without position, inter-video reconstruction and compactness."""
+    whole, replace = paper(), dataclasses.replace
     return Preset(
         name="mast",
-        model=ModelConfig(position="none"),
-        tracking=TrackingConfig(
-            similarity="dot", temperature=1.0, radius=14, topk=None, feedback="hard"
-        ),
-        training=TrainingConfig(similarity="dot", temperature=1.0),
+        model=replace(whole.model, position="none"),
+        tracking=replace(whole.tracking, gaussians=0),
+        training=replace(whole.training, inter_weight=0.0, compact_weight=0.0),
     )
 
 
@@ -221,7 +291,7 @@ def base() -> Preset:
 
 
 PRESETS: Mapping[str, Callable[[], Preset]] = {
-    make.__name__: make for make in (small, base, baseline, position, inter, compact, mast)
+    make.__name__: make for make in (small, base, baseline, position, inter, compact, paper, mast)
 }
 
 

@@ -15,10 +15,16 @@ from liir.inputs import naming
 LEAST_SIZE = 32
 """Pixels on the short side below which there are too few cells to tell anything."""
 
+MOST_GAUSSIANS = 9
+"""A window has more keys than that, whatever its radius."""
+
 _MAY_BE_ZERO = {
-    *("first", "size", "point_threshold", "gaussians", "seed", "warmup"),
-    *("weight_decay", "inter_weight", "compact_weight"),
+    *("first", "size", "point_threshold", "gaussians", "seed", "warmup", "rival_margin"),
+    *("weight_decay", "inter_weight", "compact_weight", "second_stage", "bank_points", "explosion"),
+    *("view_share", "view_rotation", "view_shear", "view_shift", "view_perspective", "view_bend"),
+    *("view_light", "view_colour", "cache_mib"),
 }
+_MOST = {"view_share": 1, "view_perspective": 0.4, "view_light": 1, "view_colour": 1}
 
 
 def parse_settings(texts: Sequence[str], *parts: str) -> dict[str, dict[str, Any]]:
@@ -95,9 +101,13 @@ def _check_range(name: str, value: Any) -> None:
             continue
         if not math.isfinite(number) or number < 0 or (number == 0 and name not in _MAY_BE_ZERO):
             raise InputError("is out of range: give a positive number")
+        if number > _MOST.get(name, math.inf):
+            raise InputError(f"is out of range: give {_MOST[name]} or less")
         if name == "size" and 0 < number < LEAST_SIZE:
             raise InputError(
                 f"is too small: give {LEAST_SIZE} pixels or more, or 0 for the video's own"
             )
+        if name == "gaussians" and number > MOST_GAUSSIANS:
+            raise InputError(f"is out of range: give {MOST_GAUSSIANS} or fewer")
         if name == "crop" and number % 8:
             raise InputError("is not a multiple of 8")

@@ -1,4 +1,4 @@
-"""What the verbs of the command line share: errors in one line, checks of flags, a bar."""
+"""What the verbs of the command line share: options, errors in one line, checks, a bar."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import UseAppendAction, arg
 
 from liir.errors import InputError
+
+Count = Annotated[int | None, arg(metavar="N")]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Name = Annotated[str, arg(metavar="NAME")]
+Settings = Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="FIELD=VALUE")]
 
 
 def one_line(error: BaseException) -> str:

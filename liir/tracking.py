@@ -16,14 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from liir.annotations import VOID, Annotation, as_annotation, check_frames
-from liir.compactness import condensed
+from liir.compactness import condensed, condensed_window
 from liir.encoder import Model
 from liir.errors import InputError
 from liir.frames import DEFAULT_RATE
 from liir.grid import Grid
+from liir.heap import trim
 from liir.keypoints import draw_blob, read_points
-from liir.matching import match, normalise, reconstruct
+from liir.matching import match, normalise, window_tally
 from liir.memory import Memory, Reference
+from liir.newcomers import newcomers, yield_to_background
 from liir.presets import TrackingConfig
 from liir.result import Result, without
 from liir.spool import Spool
@@ -32,6 +34,8 @@ from liir.votes import vote
 
 Source = Video | str | Path | NDArray[np.generic] | Iterable[NDArray[np.generic]]
 AnnotationLike = Annotation | str | Path | NDArray[np.generic]
+
+_TRIM_STEPS = 32  # between two times that freed memory is given back
 
 
 class Tracker:
@@ -45,8 +49,6 @@ class Tracker:
     def __init__(self, model: Model, config: TrackingConfig | None = None) -> None:
         self.model = model
         self.config = config or model.preset.tracking
-        if self.config.gaussians and self.config.topk is None:
-            raise InputError("gaussians stand in for the best keys alone: set topk, too")
         self.memory = Memory(self.config)
         self.ids: tuple[int, ...] = ()
         self.names: tuple[str, ...] = ()
@@ -94,6 +96,8 @@ class Tracker:
                 scores = self._overrule(scores, given, grid)
             self._remember(keys, scores, given is not None, corrects)
         self.count += 1
+        if self.count % _TRIM_STEPS == 0:
+            trim()
         places = read_points(scores[objects:], self.config.point_sigma, grid)
         points = dict(zip(self.names, places, strict=True))
         if given is not None:
@@ -134,7 +138,10 @@ class Tracker:
             )
         height, width = rgb.shape[:2]
         if self._grid is None:
-            self._grid = Grid(height, width, self.config.size, self.model.device)
+            model = self.model
+            self._grid = Grid(
+                height, width, self.config.size, model.device, model.stride, model.offset
+            )
         if (height, width) != (self._grid.height, self._grid.width):
             raise InputError(
                 f"frame {frame.index}: is {width}x{height}, the frames before were "
@@ -159,33 +166,24 @@ class Tracker:
         keys = torch.stack([r.keys for r in references])
         cells = (query.shape[1], query.shape[2])
         tally: Callable[[Tensor], Tensor]
-        if config.topk is None:
-
-            def rebuild(values: Tensor) -> Tensor:
-                planes = values.T.unflatten(1, (len(references), *cells)).transpose(0, 1)
-                rebuilt, _ = reconstruct(
-                    query[None],
-                    keys[None],
-                    planes[None],
-                    radius=config.radius,
-                    temperature=config.temperature,
-                )
-                return rebuilt[0].flatten(1).T
-
-            tally = rebuild
+        new = None
+        radius, temperature = config.radius, config.temperature
+        if config.topk is None and config.gaussians:
+            tally = condensed_window(query, keys, config)
+        elif config.topk is None:
+            tally = window_tally(query, keys, radius=radius, temperature=temperature)
         else:
-            matches = match(
-                query,
-                keys,
-                radius=config.radius,
-                topk=config.topk,
-                temperature=config.temperature,
-            )
+            matches = match(query, keys, radius=radius, topk=config.topk, temperature=temperature)
             tally = matches.tally
             if config.gaussians:
-                peaks, threshold = config.gaussians, config.compact_threshold
-                tally = condensed(matches, len(references), cells, peaks, threshold)
-        return vote(tally, references, 1 + len(self.ids)).T.reshape(-1, *cells)
+                tally = condensed(matches, len(references), cells, config)
+            if config.rival_margin:
+                new = newcomers(matches, cells, config)
+        objects = 1 + len(self.ids)
+        scores = vote(tally, references, objects)
+        if new is not None:
+            scores[:, :objects] = yield_to_background(scores[:, :objects], new, cells)
+        return scores.T.reshape(-1, *cells)
 
     def _overrule(self, tracked: Tensor, annotation: Annotation, grid: Grid) -> Tensor:
         """Puts an annotation over tracked scores (K, h, w).

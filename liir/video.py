@@ -41,7 +41,13 @@ def open_video(source: str | Path | Raw | Iterable[Any]) -> Video:
         if isinstance(source, Sequence):
             return pictures.Stills(pictures.from_list(source))
         return pictures.Stream(source)
-    path = Path(source)
+    video = _open_path(Path(source), source)
+    video.path = Path(source)
+    return video
+
+
+def _open_path(path: Path, source: str | os.PathLike[str]) -> Video:
+    """As `open_video`; `source` is the path as it was given, which may be an address."""
     if path.is_dir():
         return pictures.Stills(pictures.from_folder(path))
     if not path.exists():

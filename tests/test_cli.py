@@ -321,7 +321,7 @@ def test_train_stops_and_resumes_and_its_weights_track(
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["training"]["batch"] == 2
     assert config["training"]["radius"] == 2  # and not that of the tracking
-    assert config["tracking"] == {**config["tracking"], "size": 48, "radius": 12}
+    assert config["tracking"] == {**config["tracking"], "size": 48, "radius": 16}
     assert config["model"] == {**config["model"], "width": 0.125, "position": "none"}
     assert config["training"]["crop_source"] == [*TrainingConfig().crop_source]
 
@@ -345,50 +345,3 @@ def test_train_interrupted_before_its_first_step_says_so(
     assert outcome.code == 130
     assert outcome.out == ""
     assert "0 steps are kept" in outcome.err
-
-
-# --- Evaluate
-
-
-@pytest.fixture
-def davis(world: Path, tmp_path: Path) -> Path:
-    """The layout of DAVIS-2016 with one clip."""
-    root = tmp_path / "DAVIS"
-    images, masks, lists = (root / name for name in ("JPEGImages", "Annotations", "ImageSets"))
-    (masks / "480p" / "square").mkdir(parents=True)
-    (lists / "480p").mkdir(parents=True)
-    shutil.copytree(world / "frames", images / "480p" / "square")
-    for index in range(FRAMES):
-        write_mask(masks / "480p" / "square" / f"{index + 1:03d}.png", picture(index)[1])
-    name = "480p/square/001"
-    (lists / "480p" / "val.txt").write_text(f"/JPEGImages/{name}.jpg /Annotations/{name}.png\n")
-    return root
-
-
-def test_evaluate_prints_a_table_and_writes_json(run: Run, davis: Path, tmp_path: Path) -> None:
-    scores = tmp_path / "new" / "scores.json"
-    outcome = run("evaluate", "davis2016", davis, "--baseline", "copy", "--json", scores)
-    assert outcome.code == 0, outcome
-    assert outcome.err == ""
-    assert outcome.out.splitlines()[0].startswith("| davis2016 | J&F-Mean")
-    # The square is 20 wide and 2 i beside the copy in frame i; first and last do not count.
-    overlaps = [(20 - 2 * i) / (20 + 2 * i) for i in range(1, FRAMES - 1)]
-    document = json.loads(scores.read_text())
-    assert document["summary"]["J-Mean"] == pytest.approx(np.mean(overlaps))
-
-
-def test_evaluate_models_and_what_they_predicted(
-    run: Run, world: Path, davis: Path, tmp_path: Path
-) -> None:
-    start = ["evaluate", "davis2016", davis]
-    words = ["--model", world / "tiny.safetensors", "--out", tmp_path / "kept"]
-    tracked = run(*start, *words, "--set", "topk=5")
-    assert tracked.code == 0, tracked
-    stored = run(*start, "--predictions", tmp_path / "kept" / "davis2016")
-    assert stored.out == tracked.out
-    outcome = run(*start, "--model", "random:small", "--size", 32, "--sequences", "square")
-    assert outcome.code == 0, outcome
-    assert "square" in outcome.out
-    outcome = run(*start, *words, "--sequences", "circle")
-    assert outcome.code == 2
-    assert "'circle'; there are square" in outcome.err

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from liir.figures import colours, contact_sheet, draw_overlay, fit, legible_scale
+from liir.figures import colours, contact_sheet, draw_heat, draw_overlay, fit, legible_scale
 
 GREY = np.full((48, 64, 3), 100, dtype=np.uint8)
 
@@ -82,6 +82,17 @@ def test_points_at_and_beyond_the_border_do_no_harm(place: tuple[float, float]) 
     assert drawn.shape == GREY.shape
 
 
+def test_points_keep_their_colours_where_others_are_missing() -> None:
+    frame = np.full((200, 300, 3), 100, dtype=np.uint8)
+    both = draw_overlay(frame, points={"ear": (40, 40, 1.0), "nose": (150, 100, 1.0)})
+    first = draw_overlay(frame, points={"nose": (150, 100, 1.0)})
+    told = draw_overlay(frame, points={"nose": (150, 100, 1.0)}, order=("ear", "nose"))
+    assert (told[100, 150] == both[100, 150]).all()
+    assert (told[100, 150] != first[100, 150]).any()
+    bare = draw_overlay(frame, points={"nose": (150, 100, 1.0)}, order=("ear", "nose"), named=False)
+    assert ((bare != told).any(axis=2).sum()) > 50
+
+
 def test_names_are_written_only_where_there_is_room() -> None:
     frame = np.full((200, 300, 3), 100, dtype=np.uint8)
     alone = draw_overlay(frame, points={"nose": (150, 100, 1.0)})
@@ -101,6 +112,16 @@ LEGIBLE += [((16, 1000), 4), ((3000, 8), 1), ((9000, 4), 1)]
 @pytest.mark.parametrize(("size", "scale"), LEGIBLE)
 def test_small_frames_are_enlarged_to_be_legible(size: tuple[int, int], scale: int) -> None:
     assert legible_scale(*size) == scale
+
+
+def test_heat_grows_lighter_and_leaves_cold_pixels_grey() -> None:
+    frame = np.full((1, 101, 3), (200, 40, 90), dtype=np.uint8)
+    drawn = draw_heat(frame, np.linspace(0, 1, 101, dtype=np.float32)[None])[0].astype(int)
+    assert drawn[0].min() == drawn[0].max() < 80  # the frame itself, in grey and darker
+    light = drawn[25:] @ (0.299, 0.587, 0.114)
+    assert (np.diff(light) > -0.5).all()  # but for rounding
+    assert light[-1] > 230
+    assert (drawn[-1] == draw_heat(frame[:, :1], np.array([[7.0]]))[0, 0]).all()
 
 
 def test_sheet_holds_every_tile_and_stays_narrow() -> None:

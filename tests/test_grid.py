@@ -76,3 +76,19 @@ def test_resize_keeps_size_and_read_only_arrays():
     assert picture.dtype == torch.uint8
     assert bool((picture == 7).all())
     assert Grid(20, 30, 0, CPU).resize(rgb).shape == (3, 20, 30)
+
+
+def test_patches_lie_where_they_are_cut() -> None:
+    """A grid of patches 14 pixels wide: labels of whole patches come back to the pixel."""
+    grid = Grid(70, 98, 0, CPU, stride=14, offset=7.0)
+    assert grid.cells == (5, 7)
+    cells = torch.zeros(1, 5, 7)
+    cells[0, 2, 3] = 1.0
+    plane = torch.zeros(1, 70, 98)
+    plane[0, 28:42, 42:56] = 1.0
+    torch.testing.assert_close(grid.to_cells(plane), cells)
+    back = grid.to_pixels(cells)[0]
+    assert float(back[35, 49]) > 0.9
+    np.testing.assert_array_equal(back > 0.5, (back > 0.5) & (plane[0] > 0))
+    assert grid.cell_of(49.0, 35.0) == (3.0, 2.0)
+    assert grid.point_of(3.0, 2.0) == (49.0, 35.0)

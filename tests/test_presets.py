@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -58,6 +59,56 @@ def test_every_preset_builds(name: str) -> None:
     assert config.training.crop % 8 == 0
     assert config.training.gap < config.training.chunk
     Encoder(config.model)
+
+
+def changed(one: Preset, other: Preset) -> dict[str, tuple[Any, Any]]:
+    """Fields that differ, by part.field."""
+    a, b = to_dict(one), to_dict(other)
+    return {
+        f"{part}.{name}": (value, b[part][name])
+        for part in ("model", "tracking", "training")
+        for name, value in a[part].items()
+        if value != b[part][name]
+    }
+
+
+def test_each_rung_of_the_ladder_adds_one_part() -> None:
+    names = ["baseline", "position", "inter", "compact"]
+    steps = [changed(preset(a), preset(b)) for a, b in pairwise(names)]
+    assert steps == [
+        {"model.position": ("none", "learnable")},
+        {"training.inter_weight": (0.0, 0.5)},
+        {"tracking.gaussians": (0, 2), "training.compact_weight": (0.0, 1.0)},
+    ]
+
+
+def test_mast_is_paper_without_its_parts() -> None:
+    assert changed(preset("paper"), preset("mast")) == {
+        "model.position": ("learnable", "none"),
+        "tracking.gaussians": (2, 0),
+        "training.inter_weight": (0.5, 0.0),
+        "training.compact_weight": (1.0, 0.0),
+    }
+
+
+def test_paper_is_compact_as_published() -> None:
+    published = {
+        "tracking.similarity": ("cosine", "dot"),
+        "tracking.temperature": (0.05, 1.0),
+        "tracking.radius": (16, 14),
+        "tracking.topk": (5, None),
+        "tracking.feedback": ("soft", "hard"),
+        "tracking.compact_form": ("mass", "published"),
+        "training.similarity": ("cosine", "dot"),
+        "training.temperature": (0.07, 1.0),
+        "training.compact_form": ("mass", "published"),
+    }
+    assert changed(preset("compact"), preset("paper")) == published
+    assert preset("paper").model.width == 1.0
+
+
+def test_small_is_base_at_half_the_width() -> None:
+    assert changed(preset("small"), preset("base")) == {"model.width": (0.5, 1.0)}
 
 
 def test_a_preset_cannot_be_changed() -> None:

@@ -64,6 +64,8 @@ def test_the_last_counts() -> None:
         ("recent=3,x", "recent is whole numbers with commas"),
         ("similarity=cosin", "similarity is one of cosine"),
         ("size=31", "32"),
+        ("gaussians=10", "9 or fewer"),
+        ("compact_form=publishd", "compact_form is one of mass, published"),
         ("crop=64", "no field"),
         ("training.crop=64", "FIELD=VALUE"),
     ],

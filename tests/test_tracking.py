@@ -108,10 +108,29 @@ def test_scores_sum_to_one_and_confidence_is_a_share(model):
 def test_whole_window_softmax_and_topk_over_all_agree(model):
     video, labels = clip(4), boxes((1, 2, 2))
     points = Annotation(labels, points={"p": (20.0, 20.0)})
-    everything = run(model, video, {0: points}, replace(CONFIG, topk=10_000))[-1]
+    config = replace(CONFIG, topk=10_000, rival_margin=0.0)
+    everything = run(model, video, {0: points}, config)[-1]
     softmax = run(model, video, {0: points}, replace(CONFIG, topk=None))[-1]
     assert torch.allclose(everything.scores, softmax.scores, atol=1e-5)
     assert everything.points["p"] == pytest.approx(softmax.points["p"], abs=1e-3)
+
+
+@pytest.mark.parametrize("topk", [None, 5])
+@pytest.mark.parametrize("form", ["mass", "published"])
+def test_compactness_carries_masks_and_points(model, topk, form):
+    """A still scene, every match confident: labels stay, and nothing grows from frame to frame."""
+    still = np.repeat(clip(1), 12, axis=0)
+    labels = boxes((1, 8, 8), (2, 20, 32))
+    given = Annotation(labels, points={"p": (20.5, 12.5), "q": (44.5, 30.5)})
+    config = replace(CONFIG, topk=topk, gaussians=2, compact_form=form, compact_threshold=0.0)
+    tracker = Tracker(model, replace(config, temperature=0.01))
+    last = [tracker.step(image, None if i else given) for i, image in enumerate(still)][-1]
+    assert (last.labels == labels).mean() > 0.8
+    assert torch.allclose(last.scores.sum(0), torch.ones(last.grid.cells), atol=1e-4)
+    for name, place in given.points.items():
+        assert last.points[name][:2] == pytest.approx(place, abs=2.5)
+        assert 0.3 < last.points[name][2] <= 1.0
+    assert max(float(r.values.max()) for r in tracker.memory.references(12)) < 1 + 1e-4
 
 
 def test_probability_of_an_annotated_frame_is_the_annotation(model):

@@ -133,3 +133,12 @@ def test_bad_arrays_are_named() -> None:
         open_video(["a.png", "b.png"])
     with pytest.raises(InputError, match="complex128"):
         open_video(np.zeros((2, 8, 8), complex))
+
+
+def test_a_video_knows_where_it_was_opened(tmp_path: Path) -> None:
+    array = np.zeros((2, 8, 8, 3), np.uint8)
+    assert open_video(array).path is None
+    assert open_video(list(array)).path is None
+    Image.fromarray(array[0]).save(tmp_path / "0.png")
+    assert open_video(tmp_path).path == tmp_path
+    assert open_video(str(tmp_path / "0.png")).path == tmp_path / "0.png"

@@ -1,53 +1,33 @@
 """Run a tracker over a benchmark and score it by the benchmark's own protocol.
 
-Shapes: H W pixels, T frames. Four protocols: `davis2016`, `davis2017` (J&F), `semantic` (pooled
-IoU) and `badja` (PCK). What produces the predictions is a `Source`: a model, the first annotation
-repeated (`copied`), or files made elsewhere.
+`docs/protocols.md` tells the protocols. What produces the predictions is a `Source`: a model, a
+baseline such as `copied`, or files made elsewhere.
 """
+
+from __future__ import annotations
 
 import functools
 import json
-import os
-import shutil
+import multiprocessing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import nullcontext
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-import numpy as np
-
-from liir.annotations import VOID, Labels
 from liir.encoder import Model, fingerprint
 from liir.errors import InputError
-from liir.evaluation import layouts, metrics
-from liir.evaluation.layouts import POINTS, Predicted, Sequence
-from liir.export import PointWriter, write_label_png
+from liir.evaluation import joints, layouts, parts, scoring, stored, youtube
+from liir.evaluation.layouts import Sequence
+from liir.evaluation.report import Report, Row
+from liir.evaluation.sources import Source as Source
+from liir.evaluation.sources import copied as copied
+from liir.evaluation.sources import tracked as tracked
+from liir.evaluation.stored import Prediction as Prediction
 from liir.files import written
 from liir.presets import TrackingConfig
-from liir.tracking import track
-
-THRESHOLDS = (0.1, 0.2)
-
-
-class Prediction(Protocol):
-    """What a score reads of a frame; `liir.tracking.Result` is one."""
-
-    @property
-    def index(self) -> int:
-        """Number of the frame."""
-
-    @property
-    def labels(self) -> Labels:
-        """(H, W) uint8 ids."""
-
-    @property
-    def points(self) -> Mapping[str, tuple[float, float, float]]:
-        """Name -> (x, y, confidence), x and y in pixels."""
-
-
-Source = Callable[[Sequence], Iterable[Prediction]]
-"""Gives the predictions of a sequence in order of time."""
+from liir.settings import LEAST_SIZE
 
 
 class Progress(NamedTuple):
@@ -59,52 +39,6 @@ class Progress(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Row:
-    """Scores of one object, one class or (points) one sequence; fractions."""
-
-    sequence: str
-    object: str
-    scores: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a run scored: fractions in [0, 1] (decay: [-1, 1]), NaN where nothing counted."""
-
-    benchmark: str
-    settings: Mapping[str, object]
-    rows: tuple[Row, ...]
-    summary: Mapping[str, float]
-
-    def to_json(self) -> str:
-        """All of it as a JSON document; NaN becomes null."""
-
-        def plain(scores: Mapping[str, float]) -> dict[str, float | None]:
-            return {name: None if np.isnan(value) else value for name, value in scores.items()}
-
-        rows = [asdict(row) | {"scores": plain(row.scores)} for row in self.rows]
-        document = {
-            "benchmark": self.benchmark,
-            "settings": dict(self.settings),
-            "summary": plain(self.summary),
-            "rows": rows,
-        }
-        return json.dumps(document, indent=1, default=str)
-
-    def to_markdown(self) -> str:
-        """A table in percent: a line for each row and, last, the summary."""
-        columns = list(dict.fromkeys(name for row in self.rows for name in row.scores))
-        columns += [name for name in self.summary if name not in columns]
-        entries = [(f"{row.sequence} {row.object}".strip(), row.scores) for row in self.rows]
-        lines = ["| " + " | ".join([self.benchmark, *columns]) + " |"]
-        lines.append("|---|" + "---:|" * len(columns))
-        for name, scores in [*entries, ("**mean**", self.summary)]:
-            values = [f"{100 * scores[key]:.1f}" if key in scores else "" for key in columns]
-            lines.append("| " + " | ".join([name, *values]) + " |")
-        return "\n".join(lines) + "\n"
-
-
-@dataclass(frozen=True)
 class Benchmark:
     """A data set's layout and its protocol of scoring.
 
@@ -112,136 +46,78 @@ class Benchmark:
         sequences: reads the data set's folder; raises InputError where the layout is another.
         score: rows of a sequence; consumes every prediction.
         summary: the headline numbers of all rows.
+        pooled: rows to add to those of the sequences, for what is pooled over them.
+        top: folder above the sequences in an archive for the data set's server.
     """
 
     sequences: Callable[[Path], list[Sequence]]
     score: Callable[[Sequence, Iterable[Prediction]], list[Row]]
     summary: Callable[[Collection[Row]], dict[str, float]]
+    pooled: Callable[[Collection[Row]], list[Row]] = lambda _: []
+    top: str = ""
 
 
-def benchmark(name: str, points: Path | None = None) -> Benchmark:
+def benchmark(name: str, points: Path | None = None, split: str | None = None) -> Benchmark:
     """The protocol of that name.
 
     Args:
-        name: davis2016, davis2017, semantic or badja.
-        points: the joints of `badja`; None for badja.csv in its folder.
+        name: davis2016, davis2017, youtube-vos, vip, vip-instances, jhmdb, badja, semantic or
+            points.
+        points: the table of `badja` or `points`; None for the one in its folder.
+        split: another split than the one that is customary; None for that.
 
     Raises:
-        InputError: there is no such benchmark.
+        InputError: there is no such benchmark, or it takes no table or no split.
     """
-
-    def badja(root: Path) -> list[Sequence]:
-        return layouts.badja(root, points or root / "badja.csv")
-
+    chosen = {} if split is None else {"split": split}
+    table = {} if points is None else {"points" if name == "badja" else "table": points}
+    objects = scoring.score_objects, scoring.mean_of_rows
     known = {
-        "davis2016": Benchmark(layouts.davis2016, score_objects, mean_of_rows),
-        "davis2017": Benchmark(layouts.davis2017, score_objects, mean_of_rows),
-        "semantic": Benchmark(layouts.semantic, score_classes, mean_of_clips),
-        "badja": Benchmark(badja, score_joints, mean_of_rows),
+        "davis2016": Benchmark(_with(layouts.davis2016, chosen), *objects),
+        "davis2017": Benchmark(_with(layouts.davis2017, chosen), *objects),
+        "youtube-vos": Benchmark(
+            _with(youtube.youtube_vos, chosen),
+            scoring.score_objects,
+            scoring.youtube_summary,
+            top="Annotations",
+        ),
+        "vip": Benchmark(
+            _with(parts.vip, chosen),
+            scoring.score_parts,
+            scoring.part_summary,
+            scoring.part_classes,
+        ),
+        "vip-instances": Benchmark(
+            _with(parts.vip_instances, chosen),
+            scoring.score_instances,
+            scoring.instance_summary,
+            scoring.instance_classes,
+        ),
+        "jhmdb": Benchmark(
+            _with(joints.jhmdb, chosen),
+            scoring.score_jhmdb,
+            scoring.jhmdb_summary,
+            scoring.jhmdb_joints,
+        ),
+        "badja": Benchmark(_with(joints.badja, table), scoring.score_animal, scoring.mean_of_rows),
+        "semantic": Benchmark(layouts.semantic, scoring.score_classes, scoring.mean_of_clips),
+        "points": Benchmark(
+            _with(joints.points, table), scoring.score_points, scoring.mean_of_rows
+        ),
     }
     if name not in known:
         raise InputError(f"no benchmark is called {name!r}; there are {', '.join(known)}")
+    if points is not None and name not in ("badja", "points"):
+        raise InputError(f"{name} has no table of points: leave {points} out")
+    if split is not None and name in ("badja", "semantic", "points"):
+        raise InputError(f"{name} has no splits: leave {split!r} out")
     return known[name]
 
 
-def score_objects(sequence: Sequence, predictions: Iterable[Prediction]) -> list[Row]:
-    """DAVIS: J and F, a row for each object of the first frame."""
-    regions: dict[int, list[float]] = {number: [] for number in sequence.ids}
-    contours: dict[int, list[float]] = {number: [] for number in sequence.ids}
-    for truth, given in _pairs(sequence, predictions):
-        void = truth == VOID
-        for number in sequence.ids:
-            masks = truth == number, given == number, void if void.any() else None
-            regions[number].append(metrics.region_similarity(*masks))
-            contours[number].append(metrics.contour_accuracy(*masks))
-    rows = []
-    for number in sequence.ids:
-        region = metrics.statistics(regions[number])
-        contour = metrics.statistics(contours[number])
-        scores = {"J&F-Mean": (region.mean + contour.mean) / 2}
-        for letter, values in (("J", region), ("F", contour)):
-            scores |= {f"{letter}-{what.title()}": v for what, v in values._asdict().items()}
-        rows.append(Row(sequence.name, str(number), scores))
-    return rows
-
-
-def score_classes(sequence: Sequence, predictions: Iterable[Prediction]) -> list[Row]:
-    """Chen and Corso 2010: IoU pooled over the clip, a row for each class of the first frame.
-
-    Pixels whose true class is void or new since the first frame do not count.
-    """
-    classes = len(sequence.ids)
-    place = np.full(256, classes, np.uint8)  # id -> row of the confusion matrix
-    place[list(sequence.ids)] = np.arange(classes)
-    counts = np.zeros((classes, classes + 1), np.int64)
-    for truth, given in _pairs(sequence, predictions):
-        counts += metrics.confusion(place[truth], place[given], classes)
-    iou = metrics.class_scores(counts).iou
-    return [
-        Row(sequence.name, str(number), {"IoU": float(value)})
-        for number, value in zip(sequence.ids, iou, strict=True)
-    ]
-
-
-def score_joints(sequence: Sequence, predictions: Iterable[Prediction]) -> list[Row]:
-    """BADJA: PCK of the joints given in the first annotated frame, one row for the sequence.
-
-    A position counts wherever the truth sees the joint, whether or not it is reported visible.
-    """
-    wanted = sequence.annotations[sequence.start].points
-    errors: list[float] = []
-    for given in _delivered(sequence, predictions):
-        truth = sequence.joints[given.index]
-        lacking = [name for name in truth if name in wanted and name not in given.points]
-        if lacking:
-            raise InputError(
-                f"{sequence.name}: frame {given.index} has no position for joint {lacking[0]}"
-            )
-        # The box is that of every visible joint, tracked or not.
-        places = [given.points[name][:2] if name in wanted else (0.0, 0.0) for name in truth]
-        error = metrics.joint_errors(
-            np.array([*truth.values()]).T[..., None],  # (2, K, 1)
-            np.array(places).T[..., None],
-            np.ones((len(truth), 1), bool),
-        )
-        counts = [name in wanted for name in truth]
-        errors += np.nan_to_num(error[counts, 0], nan=np.inf).tolist()  # no place is a miss
-    shares = metrics.pck(np.array([errors]), THRESHOLDS)
-    return [Row(sequence.name, "", {f"PCK@{t}": share for t, share in shares.items()})]
-
-
-def mean_of_rows(rows: Collection[Row]) -> dict[str, float]:
-    """Mean of each score over all rows."""
-    names = dict.fromkeys(name for row in rows for name in row.scores)
-    return {name: metrics.mean([row.scores[name] for row in rows]) for name in names}
-
-
-def mean_of_clips(rows: Collection[Row]) -> dict[str, float]:
-    """Mean over clips of the mean IoU of their classes."""
-    clips: dict[str, list[float]] = {}
-    for row in rows:
-        clips.setdefault(row.sequence, []).append(row.scores["IoU"])
-    return {"mIoU": metrics.mean([metrics.mean(values) for values in clips.values()])}
-
-
-def copied(sequence: Sequence) -> Iterator[Predicted]:
-    """The baseline that repeats the first annotation on every frame."""
-    first = sequence.annotations[sequence.start]
-    labels = np.zeros((1, 1), np.uint8) if first.labels is None else first.labels
-    labels = np.where(labels == VOID, np.uint8(0), labels)
-    points = {name: (x, y, 1.0) for name, (x, y) in first.points.items()}
-    for index in range(sequence.start, len(sequence.stems)):
-        yield Predicted(index, labels, points)
-
-
-def tracked(model: Model, config: TrackingConfig | None = None) -> Source:
-    """A model as a source, with other tracking settings than its own if given."""
-
-    def source(sequence: Sequence) -> Iterable[Prediction]:
-        start = sequence.start  # what lies before is not scored
-        return track(model, sequence.folder, sequence.annotations, config=config, start=start)
-
-    return source
+def _with(
+    reader: Callable[..., list[Sequence]], options: Mapping[str, object]
+) -> Callable[[Path], list[Sequence]]:
+    return functools.partial(reader, **options)
 
 
 def evaluate(
@@ -253,85 +129,166 @@ def evaluate(
     source: Source | None = None,
     predictions: Path | None = None,
     points: Path | None = None,
+    split: str | None = None,
+    square: int | None = None,
     sequences: Collection[str] = (),
     out: Path | None = None,
+    workers: int = 0,
     progress: Callable[[Progress], None] | None = None,
 ) -> Report:
-    """Run a benchmark and score it.
+    """Run a benchmark and score it, or make what its server takes.
 
     Args:
-        name: davis2016, davis2017, semantic or badja.
+        name: of the benchmark, see `benchmark`.
         root: the data set's folder.
         model: what tracks; or give one of the next two instead.
         config: tracking settings for the model; None for its own.
-        source: anything else that predicts, such as `copied`.
-        predictions: folder of finished predictions, see `layouts.stored`.
-        points: CSV of joints for badja; None for root/badja.csv.
+        source: anything else that predicts, such as `sources.copied`.
+        predictions: folder of finished predictions, see `stored`.
+        points: as of `benchmark`.
+        split: as of `benchmark`.
+        square: as of `sources.tracked`.
         sequences: names to run, all if empty.
         out: folder in which predictions are kept, in out/NAME/SEQUENCE; a sequence that is there
-            already is scored from its files and not run again.
-        progress: called after each frame.
+            already is scored from its files and not run again. Where the truth is hidden, all that
+            the server takes is packed into out/NAME.zip.
+        workers: processes that score what lies in files; 0: this one does.
+        progress: called after each frame, or each sequence where other processes score.
 
     Raises:
         InputError: the layout, the predictions or the choice of sequences does not fit.
     """
-    protocol = benchmark(name, points)
+    if square is not None and square < LEAST_SIZE:
+        raise InputError(f"square {square} is too small: give {LEAST_SIZE} pixels or more")
+    if workers < 0:
+        raise InputError(f"{workers} workers: give 0 or more")
+    protocol = benchmark(name, points, split)
     every = protocol.sequences(Path(root))
     chosen = _chosen(every, sequences)
+    hidden = _hidden(every)
     used: dict[str, object] = {}
     if predictions is not None:
-        layouts.check_stored(predictions, chosen, [each.name for each in every])
-        source = functools.partial(layouts.stored, predictions)
+        if hidden:
+            raise InputError(f"{root}: the truth of {name} is hidden there, nothing can be scored")
+        stored.check_stored(predictions, chosen, [each.name for each in every])
         used = {"predictions": str(predictions)}
     elif source is not None:
         used = {"source": getattr(source, "__name__", type(source).__name__)}
     elif model is not None:
-        source, used = tracked(model, config), _told(model, config)
+        source, used = tracked(model, config, square), _told(model, config)
+        used |= {} if square is None else {"square": square}
     else:
         raise InputError("nothing to score: give a model, a source or a folder of predictions")
-    keep = None if out is None or predictions is not None else out / name
-    if keep is not None:
-        _claim(keep, used)
-    rows: list[Row] = []
-    done, total = 0, sum(len(each.stems) - each.start for each in chosen)
+    used |= {} if split is None else {"split": split}
+    folder = predictions
+    if predictions is None and out is not None:
+        folder = out / name
+        _claim(folder, used)
+    if hidden and folder is None:
+        raise InputError(
+            f"the truth of {name} is hidden: give a folder for the predictions (--out)"
+        )
+    bar = _Bar(progress, chosen)
+    if hidden:
+        assert folder is not None
+        return Report(name, used, (), {}, _export(protocol, every, chosen, source, folder, bar))
+    rows = _scored(protocol, chosen, source, folder, workers, bar)
+    return Report(name, used, (*rows, *protocol.pooled(rows)), protocol.summary(rows))
+
+
+def _scored(
+    protocol: Benchmark,
+    sequences: Collection[Sequence],
+    source: Source | None,
+    folder: Path | None,
+    workers: int,
+    bar: _Bar,
+) -> list[Row]:
+    """Rows of all sequences, from the files in `folder` if they are there, else from the source."""
+    with ExitStack() as stack:
+        pool: Executor | None = None
+        if workers and folder is not None:
+            # Not forked: torch's threads would not survive it. The workers do without torch.
+            context = multiprocessing.get_context("spawn")
+            count = min(workers, len(sequences))
+            pool = ProcessPoolExecutor(count, mp_context=context)
+            stack.callback(pool.shutdown, cancel_futures=True)
+        waiting: list[tuple[Sequence, bool, Future[list[Row]]]] = []
+        rows: list[Row] = []
+        for each in sequences:
+            ready = folder is not None and (folder / each.name).is_dir()
+            if pool is None:
+                rows += protocol.score(each, bar.watched(each, _predicted(each, source, folder)))
+                continue
+            assert folder is not None
+            if not ready:
+                for _ in bar.watched(each, _predicted(each, source, folder)):
+                    pass
+            job = pool.submit(scoring.score_stored, protocol.score, each, folder)
+            waiting.append((each, ready, job))
+        for each, ready, job in waiting:
+            rows += job.result()
+            if ready:
+                bar.count(each, len(each.stems) - each.start)
+        return rows
+
+
+def _export(
+    protocol: Benchmark,
+    every: Collection[Sequence],
+    chosen: Collection[Sequence],
+    source: Source | None,
+    folder: Path,
+    bar: _Bar,
+) -> Path | None:
+    """Makes predictions and, when those of all sequences are there, what the server takes."""
     for each in chosen:
-        stream = source(each) if keep is None else _kept(each, source, keep)
-        rows += protocol.score(each, _watched(each, stream, progress, done, total))
-        done += len(each.stems) - each.start
-    return Report(name, used, tuple(rows), protocol.summary(rows))
+        if (folder / each.name).is_dir():
+            bar.count(each, len(each.stems) - each.start)
+            continue
+        for _ in bar.watched(each, _predicted(each, source, folder)):
+            pass
+    if not all((folder / each.name).is_dir() for each in every):
+        return None
+    archive = folder.with_name(f"{folder.name}.zip")
+    stored.packed(folder, every, archive, protocol.top)
+    return archive
 
 
-def _watched(
-    sequence: Sequence,
-    stream: Iterable[Prediction],
-    progress: Callable[[Progress], None] | None,
-    done: int,
-    total: int,
-) -> Iterator[Prediction]:
-    for count, prediction in enumerate(stream, 1):
-        yield prediction
-        if progress is not None:
-            progress(Progress(sequence.name, done + count, total))
-
-
-def _kept(sequence: Sequence, source: Source, folder: Path) -> Iterator[Prediction]:
+def _predicted(
+    sequence: Sequence, source: Source | None, folder: Path | None
+) -> Iterable[Prediction]:
     """Predictions from the sequence's folder if it is there, else from the source into it."""
-    finished = folder / sequence.name
-    if finished.is_dir():
-        yield from layouts.stored(folder, sequence)
-        return
-    partial = folder / f".{sequence.name}.partial"  # renamed when it is complete
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    with PointWriter(partial / POINTS) if sequence.joints else nullcontext() as table:
-        for prediction in source(sequence):
+    if folder is not None and (folder / sequence.name).is_dir():
+        return stored.stored(folder, sequence)
+    assert source is not None
+    predictions = source(sequence)
+    return predictions if folder is None else stored.keeping(sequence, predictions, folder)
+
+
+class _Bar:
+    """Counts frames over all sequences."""
+
+    def __init__(
+        self, progress: Callable[[Progress], None] | None, sequences: Collection[Sequence]
+    ) -> None:
+        self.progress, self.done = progress, 0
+        self.total = sum(len(each.stems) - each.start for each in sequences)
+
+    def count(self, sequence: Sequence, frames: int) -> None:
+        self.done += frames
+        if self.progress is not None:
+            self.progress(Progress(sequence.name, self.done, self.total))
+
+    def watched(self, sequence: Sequence, stream: Iterable[Prediction]) -> Iterator[Prediction]:
+        """Passes predictions on; those that are not there count as done in the end."""
+        left = len(sequence.stems) - sequence.start
+        for prediction in stream:
             yield prediction
-            if table is not None:
-                table.write(prediction.index, prediction.points)
-            else:
-                name = f"{sequence.stems[prediction.index]}.png"
-                write_label_png(partial / name, prediction.labels)
-    os.replace(partial, finished)
+            left -= 1
+            self.count(sequence, 1)
+        if left:
+            self.count(sequence, left)
 
 
 def _told(model: Model, config: TrackingConfig | None) -> dict[str, object]:
@@ -352,6 +309,11 @@ def _claim(folder: Path, settings: Mapping[str, object]) -> None:
                 "choose another folder or remove this one"
             )
         return
+    if folder.is_dir() and any(each.is_dir() and each.name[0] != "." for each in folder.iterdir()):
+        raise InputError(
+            f"{folder}: holds folders, and no {path.name} that says what they are; "
+            "choose another folder, or score them with --predictions"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with written(path) as partial:
         partial.write_text(text, "utf-8")
@@ -365,30 +327,12 @@ def _chosen(every: list[Sequence], names: Collection[str]) -> list[Sequence]:
     return [each for each in every if not names or each.name in names]
 
 
-def _delivered(sequence: Sequence, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
-    """The predictions that count; in the end, see that none of them was missing."""
-    missing = set(sequence.counted)
-    for prediction in predictions:
-        if prediction.index in missing:
-            missing.remove(prediction.index)
-            yield prediction
-    if missing:
+def _hidden(sequences: Collection[Sequence]) -> bool:
+    """Whether the truth is hidden: of all sequences, or of none."""
+    hidden = [each.name for each in sequences if each.hidden]
+    if hidden and len(hidden) < len(sequences):
         raise InputError(
-            f"{sequence.name}: {len(missing)} of {len(sequence.counted)} frames that count have no "
-            f"prediction, the first is frame {min(missing)} ({sequence.stems[min(missing)]})"
+            f"{len(hidden)} of {len(sequences)} sequences have no ground truth beyond what is "
+            f"given, first {hidden[0]}; the others have: complete them or leave them out"
         )
-
-
-def _pairs(
-    sequence: Sequence, predictions: Iterable[Prediction]
-) -> Iterator[tuple[Labels, Labels]]:
-    """(true, predicted) label maps, both (H, W), of the frames that count."""
-    for prediction in _delivered(sequence, predictions):
-        truth, given = sequence.truth(prediction.index), prediction.labels
-        if truth.shape != given.shape:
-            raise InputError(
-                f"{sequence.name}: the prediction for frame {sequence.stems[prediction.index]} has "
-                f"{given.shape[1]}x{given.shape[0]} pixels, the ground truth "
-                f"{truth.shape[1]}x{truth.shape[0]}"
-            )
-        yield truth, given
+    return bool(hidden)

@@ -1,25 +1,24 @@
-"""Folders of public data sets and of predictions for them, read as sequences.
+"""Folders of public data sets, read as sequences; those of DAVIS's layout, and what all share.
 
 Shapes: H W pixels, T frames. Frame images lie in `JPEGImages/480p/NAME` or `JPEGImages/NAME`, label
 maps under the same names in `Annotations`; frame 0 of a sequence is its first image.
 """
 
-import csv
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from liir.annotations import VOID, Annotation, Labels, read_points
+from liir.annotations import VOID, Annotation, Labels
 from liir.errors import InputError
 from liir.video import open_video
 
 Point = tuple[float, float]
 
-POINTS = "points.csv"
-"""Name of a file of predicted points in the folder of its sequence."""
+HIDDEN = ("test-dev", "test-challenge")
+"""Splits of DAVIS-2017 whose truth only a server has."""
 
 
 def as_stored(labels: Labels) -> Labels:
@@ -45,12 +44,17 @@ class Sequence:
 
     Attributes:
         name: name of its folders.
-        folder: folder of the frame images.
-        stems: (T,) file names of the frames without ending; the index is the frame's number.
+        folder: the frame images' folder, or a video file.
+        stems: (T,) names of the frames without ending; the index is the frame's number.
         annotations: what the tracker is given, by frame.
-        masks: (T,) ground-truth label maps, empty where the truth is points.
+        masks: ground-truth label maps by frame, of some frames or none.
         joints: visible true points in pixels, by frame and name, empty where the truth is masks.
         counted: frames that are scored.
+        hidden: there is no truth to score with: predictions are for a server.
+        official: frames whose predictions are kept; None for all.
+        groups: what a summary tells apart, by object: seen and unseen, or the class.
+        instances: the objects are instances of classes, which `groups` has.
+        allowed: ids that predictions may show; None for those in the annotations.
         decode: turns the numbers of a ground-truth file into ids with 255 for void.
     """
 
@@ -58,9 +62,14 @@ class Sequence:
     folder: Path
     stems: tuple[str, ...]
     annotations: Mapping[int, Annotation]
-    masks: tuple[Path, ...] = ()
+    masks: Mapping[int, Path] = field(default_factory=dict)
     joints: Mapping[int, Mapping[str, Point]] = field(default_factory=dict)
-    counted: tuple[int, ...]
+    counted: tuple[int, ...] = ()
+    hidden: bool = False
+    official: frozenset[int] | None = None
+    groups: Mapping[int, str] = field(default_factory=dict)
+    instances: bool = False
+    allowed: frozenset[int] | None = None
     decode: Callable[[Labels], Labels] = as_stored
 
     @property
@@ -70,8 +79,16 @@ class Sequence:
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """Ids of the objects or classes in the first annotation."""
-        return self.annotations[self.start].ids
+        """Ids of the objects or classes in the annotations."""
+        return tuple(sorted({i for each in self.annotations.values() for i in each.ids}))
+
+    def born(self, number: int) -> int:
+        """The frame in which an object is given."""
+        return min(frame for frame, each in self.annotations.items() if number in each.ids)
+
+    def kept(self, index: int) -> bool:
+        """Whether the prediction for a frame is one to keep."""
+        return self.official is None or index in self.official
 
     def truth(self, index: int) -> Labels:
         """Ground truth of a frame: (H, W) uint8 ids, 0 background, 255 void."""
@@ -99,35 +116,42 @@ def read_map(path: Path) -> Labels:
                     f"this one is of mode {stored}"
                 )
             return np.array(image, dtype=np.uint8)
-    except OSError as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: cannot be read as an image ({error})") from error
 
 
-def davis2016(root: Path) -> list[Sequence]:
-    """Sequences of the DAVIS-2016 validation list, with everything that moves as object 1.
+# --- DAVIS, and folders like it
+
+
+def davis2016(root: Path, split: str = "val") -> list[Sequence]:
+    """Sequences of a DAVIS-2016 list, with everything that moves as object 1.
 
     Raises:
         InputError: there is no list, or a listed sequence is not there completely.
     """
-    lists = ["ImageSets/480p/val.txt", "ImageSets/2016/val.txt", "ImageSets/val.txt"]
+    lists = [f"ImageSets/480p/{split}.txt", f"ImageSets/2016/{split}.txt", f"ImageSets/{split}.txt"]
     found = [root / name for name in lists if (root / name).is_file()]
     if not found:
         raise InputError(
             f"{root}: no list of DAVIS-2016 sequences: expected {' or '.join(lists)}; "
-            f"found {_content(root)}"
+            f"found {content(root)}"
         )
-    return _mask_sequences(root, _listed(found[0]), foreground, last=-1)
+    return _mask_sequences(root, listed(found[0]), foreground, last=-1)
 
 
-def davis2017(root: Path) -> list[Sequence]:
-    """Sequences of the DAVIS-2017 validation list, or of every folder where there is no list.
+def davis2017(root: Path, split: str = "val") -> list[Sequence]:
+    """Sequences of a DAVIS-2017 list, or of every folder where there is no list of `val`.
+
+    Of test-dev and test-challenge only first frames are annotated; the rest is hidden.
 
     Raises:
         InputError: a sequence is not there completely, or its first frame shows no object.
     """
-    path = root / "ImageSets/2017/val.txt"
-    names = _listed(path) if path.is_file() else None
-    return _mask_sequences(root, names, as_stored, last=-1)
+    path = root / f"ImageSets/2017/{split}.txt"
+    if not path.is_file() and split != "val":
+        raise InputError(f"{path}: no such list of sequences; found {content(path.parent)}")
+    names = listed(path) if path.is_file() else None
+    return _mask_sequences(root, names, as_stored, last=-1, hidden=split in HIDDEN)
 
 
 def semantic(root: Path) -> list[Sequence]:
@@ -139,203 +163,114 @@ def semantic(root: Path) -> list[Sequence]:
     return _mask_sequences(root, None, zero_is_void, last=0)
 
 
-def badja(root: Path, points: Path) -> list[Sequence]:
-    """Sequences with joints in some frames: those visible in the first of them are to be tracked.
-
-    Args:
-        root: DAVIS folder; only its images are used.
-        points: CSV of sequence, frame, joint, x, y, visible; x and y in pixels of these images.
-
-    Raises:
-        InputError: the CSV is malformed, or names a sequence or a frame that `root` lacks.
-    """
-    images = _base(root, "JPEGImages")
-    sequences = []
-    for name in _tabulated(points):
-        folder, stems, size = _frames(images, name)
-        annotations = read_points(points, size=size, sequence=name)
-        first, last = min(annotations), max(annotations)
-        if last >= len(stems):
-            raise InputError(
-                f"{points}: {name} has joints in frame {last}, "
-                f"but {folder} holds {len(stems)} frames"
-            )
-        sequences.append(
-            Sequence(
-                name=name,
-                folder=folder,
-                stems=stems,
-                annotations={first: annotations[first]},
-                joints={index: each.points for index, each in annotations.items()},
-                counted=tuple(sorted(annotations))[1:],
-            )
-        )
-    return sequences
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """What a score needs to know of a frame: the plainest form of a tracker's result."""
-
-    index: int
-    labels: Labels
-    points: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
-
-
-def stored(folder: Path, sequence: Sequence) -> Iterator[Predicted]:
-    """Predictions for a sequence from files, in order of time; frames without one are left out.
-
-    Args:
-        folder: holds SEQUENCE/00000.png (ids, or 0 and 255) for masks, named as the frames are, or
-            SEQUENCE/points.csv (frame, name, x, y) for points.
-        sequence: what they are predictions for.
-
-    Raises:
-        InputError: a file cannot be read, or shows an id that the first frame does not.
-    """
-    if sequence.joints:
-        for index, annotation in sorted(read_points(folder / sequence.name / POINTS).items()):
-            points = {name: (x, y, 1.0) for name, (x, y) in annotation.points.items()}
-            yield Predicted(index, np.zeros((1, 1), np.uint8), points)
-        return
-    for index, stem in enumerate(sequence.stems):
-        path = folder / sequence.name / f"{stem}.png"
-        if path.is_file():
-            yield Predicted(index, _predicted(path, sequence))
-
-
-def check_stored(folder: Path, sequences: Iterable[Sequence], known: Iterable[str]) -> None:
-    """See that there is a file for every frame that counts, before anything is scored.
-
-    Args:
-        folder: as of `stored`.
-        sequences: those to be scored.
-        known: names of all sequences of the benchmark.
-
-    Raises:
-        InputError: a sequence or a frame is missing, or a folder is of no known sequence.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of predictions")
-    found = {path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."}
-    unlisted = sorted(found - set(known))
-    if unlisted:
-        raise InputError(
-            f"{folder / unlisted[0]}: the benchmark has no sequence of that name "
-            f"({len(unlisted)} such); remove the folder or choose another benchmark"
-        )
-    for sequence in sequences:
-        here = folder / sequence.name
-        if not here.is_dir():
-            raise InputError(
-                f"{folder}: no predictions for {sequence.name}; found {_content(folder)}"
-            )
-        if sequence.joints:
-            _require([here / POINTS], f"{here}: tables of points")
-        else:
-            files = [here / f"{sequence.stems[index]}.png" for index in sequence.counted]
-            _require(files, f"{here}: predictions")
-
-
-def _predicted(path: Path, sequence: Sequence) -> Labels:
-    labels = read_map(path)
-    shown = set(np.unique(labels).tolist()) - {0}
-    if sequence.decode is foreground or (len(sequence.ids) == 1 and shown == {VOID}):
-        return np.where(labels != 0, np.uint8(sequence.ids[0]), np.uint8(0))
-    extra = sorted(shown - {*sequence.ids, VOID if sequence.decode is zero_is_void else 0})
-    if extra:
-        raise InputError(
-            f"{path}: id {extra[0]} is not in the first annotation, "
-            f"which has {', '.join(map(str, sequence.ids))}"
-        )
-    return labels
-
-
 def _mask_sequences(
     root: Path,
     names: list[str] | None,
     decode: Callable[[Labels], Labels],
     *,
     last: int,
+    hidden: bool = False,
 ) -> list[Sequence]:
-    images, annotations = _base(root, "JPEGImages"), _base(root, "Annotations")
+    images, annotations = base(root, "JPEGImages"), base(root, "Annotations")
     if names is None:
         names = sorted(path.name for path in annotations.iterdir() if path.is_dir())
         if not names:
             raise InputError(
-                f"{annotations}: expected a folder for each sequence; found {_content(annotations)}"
+                f"{annotations}: expected a folder for each sequence; found {content(annotations)}"
             )
     sequences = []
     for name in names:
-        folder, stems, _ = _frames(images, name)
-        masks = tuple(annotations / name / f"{stem}.png" for stem in stems)
-        _require(masks, f"{annotations / name}: ground-truth files")
+        folder, stems, size = frames(images, name)
+        shown = 1 if hidden else len(stems)
+        masks = {i: annotations / name / f"{stem}.png" for i, stem in enumerate(stems[:shown])}
+        require(masks.values(), f"{annotations / name}: ground-truth files")
+        no_strangers(annotations / name, stems, f"{folder}: no frames for label maps")
+        same_size(masks[0], size)
         labels = decode(read_map(masks[0]))
-        if not ((labels != 0) & (labels != VOID)).any():
-            raise InputError(f"{masks[0]}: the first frame shows no object, nothing can be tracked")
         sequences.append(
             Sequence(
                 name=name,
                 folder=folder,
                 stems=stems,
-                annotations={0: Annotation(labels)},
+                annotations={0: first_annotation(labels, masks[0])},
                 masks=masks,
+                hidden=hidden,
                 decode=decode,
-                counted=tuple(range(1, len(stems) + last)),
+                counted=() if hidden else tuple(range(1, len(stems) + last)),
             )
         )
     return sequences
 
 
-def _require(files: Collection[Path], what: str) -> None:
+# --- What the readers of all data sets share
+
+
+def first_annotation(labels: Labels, path: Path) -> Annotation:
+    """The annotation of a first frame; InputError where it shows no object."""
+    if not ((labels != 0) & (labels != VOID)).any():
+        raise InputError(f"{path}: the first frame shows no object, nothing can be tracked")
+    return Annotation(labels)
+
+
+def same_size(path: Path, size: tuple[int, int]) -> None:
+    """See that a label map is as large as the frames, (H, W); else InputError."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+    except (OSError, SyntaxError) as error:
+        raise InputError(f"{path}: cannot be read as an image ({error})") from error
+    if (height, width) != size:
+        raise InputError(f"{path}: has {width}x{height} pixels, the frames {size[1]}x{size[0]}")
+
+
+def require(files: Collection[Path], what: str) -> None:
     """Say how many of these files are missing, and which is the first."""
     missing = [path.name for path in files if not path.is_file()]
     if missing:
         raise InputError(f"{what}: {len(missing)} of {len(files)} missing, first {missing[0]}")
 
 
-def _base(root: Path, kind: str) -> Path:
+def no_strangers(folder: Path, stems: Iterable[str], what: str) -> None:
+    """Say which PNGs of a folder are of no frame."""
+    strange = sorted({path.stem for path in folder.glob("*.png")} - {*stems})
+    if strange:
+        raise InputError(f"{what}: {len(strange)} missing, first {strange[0]}")
+
+
+def base(root: Path, kind: str) -> Path:
     """`root/kind/480p` or `root/kind`: the folder that holds one folder for each sequence."""
     for folder in (root / kind / "480p", root / kind):
         if folder.is_dir():
             return folder
     raise InputError(
         f"{root}: expected a folder {kind} with a folder for each sequence (or {kind}/480p); "
-        f"found {_content(root)}"
+        f"found {content(root)}"
     )
 
 
-def _frames(images: Path, name: str) -> tuple[Path, tuple[str, ...], tuple[int, int]]:
+def frames(images: Path, name: str) -> tuple[Path, tuple[str, ...], tuple[int, int]]:
     """Folder of a sequence's frames, their stems in the order the tracker sees, and (H, W)."""
     folder = images / name
     if not folder.is_dir():
-        raise InputError(f"{images}: no folder for sequence {name}; found {_content(images)}")
+        raise InputError(f"{images}: no folder for sequence {name}; found {content(images)}")
     video = open_video(folder)
     return folder, tuple(video.stems or ()), video.size
 
 
-def _tabulated(path: Path) -> list[str]:
-    """Names in the column `sequence` of a table."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            names = [row.get("sequence") or "" for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a table of joints ({error})") from error
-    if not all(names) or not names:
-        raise InputError(f"{path}: expected columns sequence, frame, joint, x, y, visible")
-    return list(dict.fromkeys(names))
-
-
-def _listed(path: Path) -> list[str]:
+def listed(path: Path) -> list[str]:
     """Sequence names of a list: one name a line, or one pair of image and mask paths a line."""
-    entries = [line.split()[0] for line in path.read_text("utf-8").splitlines() if line.strip()]
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a list of sequences ({error})") from error
+    entries = [line.split()[0] for line in lines if line.strip()]
     names = [Path(entry).parent.name if "/" in entry else entry for entry in entries]
     if not names:
         raise InputError(f"{path}: the list of sequences is empty")
     return list(dict.fromkeys(names))
 
 
-def _content(folder: Path) -> str:
+def content(folder: Path) -> str:
     """What a folder holds, in a few words."""
     if not folder.is_dir():
         return "no such folder"

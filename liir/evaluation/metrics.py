@@ -5,7 +5,7 @@ for "nothing to score" and is left out of means. `tests/evaluation` holds each o
 numbers that the official scripts printed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -71,7 +71,12 @@ def boundary_map(mask: Mask) -> Mask:
 
 
 def contour_accuracy(
-    truth: Mask, prediction: Mask, void: Mask | None = None, *, tolerance: float = 0.008
+    truth: Mask,
+    prediction: Mask,
+    void: Mask | None = None,
+    *,
+    tolerance: float = 0.008,
+    size: tuple[int, int] | None = None,
 ) -> float:
     """F-measure of the boundaries of two masks, matched within a small distance.
 
@@ -84,6 +89,8 @@ def contour_accuracy(
         prediction: (H, W) bool.
         void: (H, W) bool, pixels taken as background in both masks; None for none.
         tolerance: share of the image diagonal; r is rounded up to whole pixels.
+        size: of the image that the masks are cut out of, with a margin of one pixel around what
+            they show (but for the image's own edge); None where they are whole.
 
     Returns:
         F in [0, 1]. Source: Perazzi et al., CVPR 2016, section 4.2.
@@ -91,7 +98,7 @@ def contour_accuracy(
     assert truth.shape == prediction.shape
     if void is not None:
         truth, prediction = truth & ~void, prediction & ~void
-    radius = float(np.ceil(tolerance * np.linalg.norm(truth.shape)))
+    radius = float(np.ceil(tolerance * np.linalg.norm(size or truth.shape)))
     wanted = np.argwhere(boundary_map(truth))  # (n, 2)
     found = np.argwhere(boundary_map(prediction))  # (m, 2)
     if not len(wanted) or not len(found):
@@ -104,7 +111,8 @@ def contour_accuracy(
 def _share_within(points: NDArray[np.intp], others: NDArray[np.intp], radius: float) -> float:
     """Share of `points` (n, 2) whose nearest of `others` (m, 2) is at most `radius` away."""
     # The bound is exclusive and only saves search; beyond it the distance comes back infinite.
-    distance, _ = KDTree(others).query(points, distance_upper_bound=radius + 0.5)
+    tree = KDTree(others, compact_nodes=False, balanced_tree=False)  # quicker built
+    distance, _ = tree.query(points, distance_upper_bound=radius + 0.5)
     return float(np.mean(distance <= radius))
 
 
@@ -182,6 +190,99 @@ def class_scores(counts: NDArray[np.int64]) -> ClassScores:
         overall = float(hits.sum() / true.sum())
     weighted = float(np.nansum(share * iou)) if true.any() else np.nan
     return ClassScores(iou, mean(iou), overall, mean(accuracy), weighted)
+
+
+class Detections(NamedTuple):
+    """Predicted instances of some frames, D of them, and how many there truly are."""
+
+    classes: NDArray[np.int64]
+    """(D,) class of each."""
+    scores: Floats
+    """(D,) what they are ranked by."""
+    overlaps: Floats
+    """(D,) largest IoU with a true instance of that class in the same frame."""
+    truths: NDArray[np.int64]
+    """(N,) number of true instances by class."""
+
+
+def detections(
+    truth: NDArray[np.uint8],
+    prediction: NDArray[np.uint8],
+    true_classes: Mapping[int, int],
+    classes: Mapping[int, int],
+    scores: Mapping[int, float],
+    count: int,
+) -> Detections:
+    """The instances of one frame.
+
+    Args:
+        truth: (H, W) ids of true instances, 0 for none.
+        prediction: (H, W) ids, likewise; they need not be those of the truth.
+        true_classes: class of each true id; those of class 0 or none are left out.
+        classes: class of each predicted id, likewise.
+        scores: what predicted ids are ranked by.
+        count: N, classes 0 to N - 1.
+    """
+    assert truth.shape == prediction.shape
+    pairs = truth.ravel().astype(np.intp) * 256 + prediction.ravel()
+    shared = np.bincount(pairs, minlength=1 << 16).reshape(256, 256)
+    true_areas, areas = shared.sum(1), shared.sum(0)
+    true_ids = [i for i in range(1, 256) if true_areas[i] and true_classes.get(i, 0)]
+    found = [i for i in range(1, 256) if areas[i] and classes.get(i, 0)]
+    best = []
+    for i in found:
+        others = [t for t in true_ids if true_classes[t] == classes[i]]
+        overlaps = [shared[t, i] / (true_areas[t] + areas[i] - shared[t, i]) for t in others]
+        best.append(max(overlaps, default=0.0))
+    truths = np.bincount([true_classes[t] for t in true_ids], minlength=count)
+    return Detections(
+        np.array([classes[i] for i in found], np.int64),
+        np.array([scores.get(i, 0.0) for i in found], np.float64),
+        np.array(best, np.float64),
+        truths.astype(np.int64, copy=False),
+    )
+
+
+def instance_precision(found: Iterable[Detections], thresholds: Iterable[float]) -> Floats:
+    """AP^r: average precision of instances by class, as VIP's script computes it.
+
+    A prediction is correct where it overlaps a true instance of its class by more than the
+    threshold. As in the script, several predictions may be correct by one true instance.
+
+    Args:
+        found: of all frames; at least one.
+        thresholds: of the IoU.
+
+    Returns:
+        (N, thresholds), NaN for classes that are never true. Source: evaluate/test_inst_part_ap.py
+        of ATEN (Zhou et al., ACM MM 2018); the area under the curve is that of PASCAL VOC.
+    """
+    frames = list(found)
+    classes = np.concatenate([each.classes for each in frames])
+    scores = np.concatenate([each.scores for each in frames])
+    overlaps = np.concatenate([each.overlaps for each in frames])
+    truths = np.sum([each.truths for each in frames], axis=0)
+    levels = list(thresholds)
+    result = np.full((len(truths), len(levels)), np.nan)
+    for kind in np.flatnonzero(truths):
+        own = np.flatnonzero(classes == kind)
+        ranked = overlaps[own[np.argsort(scores[own], kind="stable")[::-1]]]
+        for column, level in enumerate(levels):
+            result[kind, column] = average_precision(ranked > level, int(truths[kind]))
+    return result
+
+
+def average_precision(correct: Mask, truths: int) -> float:
+    """Area under precision over recall, each precision the best at that recall or above.
+
+    Args:
+        correct: (D,) whether each prediction is, the surest first.
+        truths: how many there are to find; not 0.
+    """
+    hits = np.cumsum(correct)
+    precision = hits / np.arange(1, len(hits) + 1)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(np.sum(envelope * correct) / truths)
 
 
 def joint_errors(truth: Floats, prediction: Floats, visible: Mask) -> Floats:

@@ -6,25 +6,26 @@ step, and any number of worker processes gives the same batches.
 
 from __future__ import annotations
 
-import logging
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from liir.errors import InputError
 from liir.learning.draws import Draws
-from liir.learning.shots import Shot
+from liir.learning.frame_cache import FrameCache
+from liir.learning.shards import open_clip, open_photograph
+from liir.learning.shots import Shot, split
+from liir.learning.views import crop, nowhere, two_views
 from liir.presets import TrainingConfig
-from liir.video import open_video
-
-_log = logging.getLogger(__name__)
 
 Rgb = NDArray[np.uint8]
 
@@ -35,10 +36,15 @@ class Batch:
 
     Attributes:
         rgb: (B, 2, 3, H, W) uint8; the second frame of a pair is the target.
-        window: (B, 4) float32 top, left, height, width of the crop as fractions of its frame.
+        window: (B, 4) float32 top, left, height, width of the crop as fractions of its frame; of
+            two views, that of the reference.
         dropped: (B,) int64, the colour channel (1: a, 2: b) to hide and rebuild.
         videos: (B,) int64 identity of each pair's video, the same for the same content.
         names: Where each pair comes from, for messages.
+        correspondence: (B, h, w, 2) float32; of two views of one picture, where each cell (stride
+            4) of the target lies in the reference: x, y in pixels from the middle of its first.
+            NaN for what lies outside it, and throughout for two frames of a video.
+        faults: Why, by path, videos that were drawn for it have been left out.
     """
 
     rgb: Tensor
@@ -46,6 +52,17 @@ class Batch:
     dropped: Tensor
     videos: Tensor
     names: list[str]
+    correspondence: Tensor
+    faults: dict[str, str]
+
+
+class _Pair(NamedTuple):
+    """A sample: (2, S, S, 3) and, for it, what `Batch` holds of each."""
+
+    rgb: Rgb
+    window: tuple[float, float, float, float]
+    name: str
+    correspondence: NDArray[np.float32]
 
 
 class Pairs(Dataset[Batch]):
@@ -63,46 +80,74 @@ class Pairs(Dataset[Batch]):
         self.config = config
         self.draws = Draws(shots, config)
         self._chunks: dict[int, tuple[int, Shot, list[Rgb]]] = {}
+        self._faults: dict[str, str] = {}
 
     def __getitem__(self, step: int) -> Batch:
         """The batch of that step."""
-        crops, windows, dropped, videos, names = [], [], [], [], []
+        pairs, dropped, videos = [], [], []
         for slot in range(self.config.batch):
-            shot, frames = self._chunk(step, slot)
+            shot, frames = self.chunk(step, slot)
             rng = np.random.default_rng((self.config.seed, 1, step, slot))
-            pair, window, name = self._pair(shot, frames, rng)
-            crops.append(pair)
-            windows.append(window)
+            pairs.append(self._pair(shot, frames, rng))
             dropped.append(int(rng.integers(1, 3)))
             videos.append(shot.video)
-            names.append(name)
-        rgb = torch.from_numpy(np.stack(crops)).permute(0, 1, 4, 2, 3)
-        return Batch(rgb, torch.tensor(windows), torch.tensor(dropped), torch.tensor(videos), names)
+        return Batch(
+            rgb=torch.from_numpy(np.stack([pair.rgb for pair in pairs])).permute(0, 1, 4, 2, 3),
+            window=torch.tensor([pair.window for pair in pairs]),
+            dropped=torch.tensor(dropped),
+            videos=torch.tensor(videos),
+            names=[pair.name for pair in pairs],
+            correspondence=torch.from_numpy(np.stack([pair.correspondence for pair in pairs])),
+            faults={path: self._faults.pop(path) for path in [*self._faults]},
+        )
 
-    def _chunk(self, step: int, slot: int) -> tuple[Shot, list[Rgb]]:
+    def chunk(self, step: int, slot: int) -> tuple[Shot, list[Rgb]]:
+        """The decoded frames (H, W, 3) that a slot draws from at that step, and what they are."""
         config = self.config
         number = step // config.reuse
         if slot not in self._chunks or self._chunks[slot][0] != number:
             rng = np.random.default_rng((config.seed, 0, number, slot))
-            self._chunks[slot] = (number, *self._decode(rng))
+            self._chunks[slot] = (number, *self._decode(rng, number, slot))
         return self._chunks[slot][1:]
 
-    def _decode(self, rng: np.random.Generator) -> tuple[Shot, list[Rgb]]:
-        """Decodes a chunk of a random video; one that fails is logged and another drawn."""
-        for _ in range(100):
-            shot = self.draws.shot(rng)
+    def _decode(self, rng: np.random.Generator, number: int, slot: int) -> tuple[Shot, list[Rgb]]:
+        """Decodes a chunk of a random video; one that fails is noted and another drawn."""
+        for attempt in range(100):
+            shot = self.draws.shot(rng, number + attempt, slot)
             length = min(self.config.chunk, shot.stop - shot.start)
             start = int(rng.integers(shot.start, shot.stop - length + 1))
             try:
-                video = open_video(shot.path)
-                frames = [self._shrunk(f.rgb) for f in video.frames(start, start + length)]
+                frames = self._frames(shot, start, start + length)
             except InputError as error:
-                _log.warning("skipped: %s", error)
+                self._faults[shot.path] = str(error)
                 continue
-            if len(frames) == length:
-                return replace(shot, start=start, stop=start + length), frames
-            _log.warning("skipped: %s: frames %d+ are damaged", shot.path, start)
-        raise InputError("a hundred clips in a row could not be decoded; check the training data")
+            if len(frames) < length:
+                told = f"some of the frames from {start} to {start + length - 1} are damaged"
+                self._faults[shot.path] = f"{shot.path}: {told}"
+                continue
+            if self.config.cuts == "chunk" and not shot.still:
+                first, last = max(split(enumerate(frames)), key=lambda span: span[1] - span[0])
+                start, frames = start + first, frames[first:last]
+            if shot.still or len(frames) > 1:
+                return replace(shot, start=start, stop=start + len(frames)), frames
+        why = next(iter(self._faults.values()), "there is a cut after every frame")
+        raise InputError(f"a hundred clips in a row could not be decoded, such as {why}")
+
+    def _frames(self, shot: Shot, start: int, stop: int) -> list[Rgb]:
+        def read(start: int, stop: int) -> list[Rgb]:
+            path = Path(shot.path)
+            if shot.still:
+                return [self._shrunk(open_photograph(path, self.config.frame_side))]
+            with open_clip(path) as video:
+                return [self._shrunk(frame.rgb) for frame in video.frames(start, stop)]
+
+        return self._cache.frames(shot.path, start, stop, read)
+
+    @functools.cached_property
+    def _cache(self) -> FrameCache:
+        """Made where it is used: the processes that load share the budget."""
+        worker = get_worker_info()
+        return FrameCache((self.config.cache_mib << 20) // (worker.num_workers if worker else 1))
 
     def _shrunk(self, rgb: Rgb) -> Rgb:
         """The frame, or a smaller one of the same shape (H, W, 3)."""
@@ -113,14 +158,15 @@ class Pairs(Dataset[Batch]):
         size = (round(width * scale), round(height * scale))
         return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BOX))
 
-    def _pair(
-        self, shot: Shot, frames: list[Rgb], rng: np.random.Generator
-    ) -> tuple[Rgb, tuple[float, float, float, float], str]:
-        """Two frames, one crop for both."""
+    def _pair(self, shot: Shot, frames: list[Rgb], rng: np.random.Generator) -> _Pair:
+        """Two frames with one crop for both, or two views of one frame."""
         config = self.config
-        gap = int(rng.integers(1, min(config.gap, len(frames) - 1) + 1))
-        first = int(rng.integers(len(frames) - gap))
-        order = (first, first + gap) if rng.random() < 0.5 else (first + gap, first)
+        if shot.still or (config.view_share and rng.random() < config.view_share):
+            order = [int(rng.integers(len(frames)))]
+        else:
+            gap = int(rng.integers(1, min(config.gap, len(frames) - 1) + 1))
+            first = int(rng.integers(len(frames) - gap))
+            order = [first, first + gap] if rng.random() < 0.5 else [first + gap, first]
         height, width = frames[0].shape[:2]
         low, high = config.crop_source
         high = min(high, height, width)
@@ -128,23 +174,22 @@ class Pairs(Dataset[Batch]):
         # exp(log(n)) may exceed n by a hair.
         side = min(float(np.exp(rng.uniform(np.log(low), np.log(high)))), high)
         top, left = rng.uniform(0, height - side), rng.uniform(0, width - side)
-        flip = rng.random() < 0.5
-        box = (left, top, left + side, top + side)
-        size = (config.crop, config.crop)
-        pair = np.stack(
-            [
-                np.asarray(
-                    Image.fromarray(frames[i]).resize(size, Image.Resampling.BILINEAR, box=box)
-                )
-                for i in order
-            ]
-        )
+        box, flip = (left, top, side), rng.random() < 0.5
         if flip:
-            pair = np.ascontiguousarray(pair[:, :, ::-1])
             left = width - side - left  # where the crop lies in the mirrored frame
         window = (top / height, left / width, side / height, side / width)
-        name = f"{Path(shot.path).name} frames {shot.start + order[0]}, {shot.start + order[1]}"
-        return pair, window, name
+        told = f"{Path(shot.path).name} frame"
+        if len(order) == 1:
+            frame = frames[order[0]]
+            if flip:
+                frame, box = frame[:, ::-1], (left, top, side)
+            views, places = two_views(frame, box, config, rng)
+            return _Pair(views, window, f"{told} {shot.start + order[0]}, two views", places)
+        crops = np.stack([crop(frames[i], box, config.crop) for i in order])
+        if flip:
+            crops = np.ascontiguousarray(crops[:, :, ::-1])
+        told += "s " + ", ".join(str(shot.start + i) for i in order)
+        return _Pair(crops, window, told, nowhere(config.crop))
 
 
 class Runs(Dataset[list[Batch]]):

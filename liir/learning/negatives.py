@@ -5,37 +5,40 @@ Legend: N queries, F frames in the bank, P points of each, M = F P negatives, C 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from liir.matching import reconstruct
+_BLOCK = 1024
+"""Negatives compared at once: 4,096 queries then take 16 MiB."""
 
-_BLOCK = 2048
-"""Negatives compared at once: 4,096 queries then take 32 MiB."""
+
+_LARGE = 1 << 16
 
 
 class Bank(nn.Module):
     """A first-in-first-out store of region features, each frame with the video it is from.
 
     All it holds are buffers: it moves, is saved and is restored with the module it belongs to.
+    From `_LARGE` points on it keeps them in bfloat16, at half the memory: a million of 128 channels
+    take 244 MiB.
 
     Args:
         frames: F, frames kept.
         points: P, points kept of each frame.
         channels: C of the region head.
-        dtype: Of the features; float32, or bfloat16 for a large bank.
     """
 
     features: Tensor
     videos: Tensor
     pushed: Tensor
 
-    def __init__(
-        self, frames: int, points: int, channels: int, dtype: torch.dtype = torch.float32
-    ) -> None:
+    def __init__(self, frames: int, points: int, channels: int) -> None:
         super().__init__()
+        dtype = torch.bfloat16 if frames * points >= _LARGE else torch.float32
         self.register_buffer("features", torch.zeros(frames, points, channels, dtype=dtype))
         self.register_buffer("videos", torch.full((frames,), -1, dtype=torch.int64))
         self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))
@@ -91,54 +94,13 @@ def negative_lse(
     Returns:
         (N,) in the dtype of the queries.
     """
-    result: Tensor = _NegativeLse.apply(  # type: ignore[no-untyped-call]
-        query, query_videos, keys, key_videos, temperature, block
-    )
-    return result
 
+    def pieces() -> Iterator[_Piece]:
+        for some, owner in zip(keys.split(block), key_videos.split(block), strict=True):
+            barred = (query_videos[:, None] == owner) | (owner < 0)
+            yield (), some.to(query.dtype), barred
 
-def _blocks(
-    query: Tensor, videos: Tensor, keys: Tensor, owners: Tensor, temperature: float, block: int
-) -> Any:
-    """Yields keys (m, C) and masked similarities (N, m), one block after the other."""
-    room = query.new_empty(len(query) * min(block, len(keys)))
-    query = query / temperature
-    for some, owner in zip(keys.split(block), owners.split(block), strict=True):
-        some = some.to(query.dtype)
-        scores = torch.mm(query, some.T, out=room[: len(query) * len(some)].view(len(query), -1))
-        own = videos[:, None] == owner
-        yield some, scores.masked_fill_(own | (owner < 0), -torch.inf)
-
-
-class _NegativeLse(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        query: Tensor,
-        videos: Tensor,
-        keys: Tensor,
-        owners: Tensor,
-        temperature: float,
-        block: int,
-    ) -> Tensor:
-        total = query.new_full((len(query),), -torch.inf)
-        for _, scores in _blocks(query, videos, keys, owners, temperature, block):
-            total = torch.logaddexp(total, torch.logsumexp(scores, dim=1))
-        ctx.save_for_backward(query, videos, keys, owners, total)
-        ctx.temperature, ctx.block = temperature, block
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        query, videos, keys, owners, total = ctx.saved_tensors
-        # Without a negative there is no sum to subtract: all shares are exp(-inf) = 0.
-        total = total.masked_fill(total == -torch.inf, 0.0)
-        out = torch.zeros_like(query)
-        blocks = _blocks(query, videos, keys, owners, ctx.temperature, ctx.block)
-        for some, scores in blocks:
-            share = scores.sub_(total[:, None]).exp_().mul_(gradient[:, None])
-            out.addmm_(share, some)
-        return out.div_(ctx.temperature), None, None, None, None, None
+    return _lse(query / temperature, pieces)
 
 
 def window_lse(
@@ -152,7 +114,8 @@ def window_lse(
 ) -> Tensor:
     """Log-sum-exp of each query's similarities to the same window of other videos' frames.
 
-    Negatives at the query's own place: position cannot tell them apart.
+    Negatives at the query's own place: position cannot tell them apart. Streamed as
+    `negative_lse` is.
 
     Args:
         query: (B, C, h, w), differentiable.
@@ -165,20 +128,65 @@ def window_lse(
     Returns:
         (B, h, w); minus infinity where no other video is in the bank.
     """
-    batch, frames = len(query), len(keys)
-    # Every query against every frame: pairs are the batch, one reference each.
-    pairs = query[:, None].expand(-1, frames, -1, -1, -1).flatten(0, 1)
-    others = keys.to(query.dtype).expand(batch, -1, -1, -1, -1).flatten(0, 1)[:, None]
-    nothing = query.new_empty(batch * frames, 1, 0, *query.shape[-2:])
-    _, lse = reconstruct(pairs, others, nothing, radius=radius, temperature=temperature)
-    barred = (query_videos[:, None] == key_videos) | (key_videos < 0)
-    lse = lse.unflatten(0, (batch, frames)).masked_fill(barred[:, :, None, None], -torch.inf)
-    return _logsumexp(lse, dim=1)
+    height, width = query.shape[-2:]
+    barred = (query_videos[:, None] == key_videos) | (key_videos < 0)  # (B, F)
+
+    def pieces() -> Iterator[_Piece]:
+        reach = min(radius, width - 1)
+        for other in range(height):
+            row = keys[:, :, other].permute(2, 0, 1).to(query.dtype).contiguous()  # (w, F, C)
+            for y in range(max(0, other - radius), min(height, other + radius + 1)):
+                for right in range(-reach, reach + 1):
+                    columns = slice(max(0, -right), width - max(0, right))
+                    theirs = slice(columns.start + right, columns.stop + right)
+                    yield (y, columns), row[theirs], barred
+
+    places = (query / temperature).permute(2, 3, 0, 1).contiguous()  # (h, w, B, C)
+    return _lse(places, pieces).permute(2, 0, 1)
 
 
-def _logsumexp(values: Tensor, dim: int) -> Tensor:
-    """As torch's, with a gradient of zero where all values are minus infinity."""
-    largest = values.detach().amax(dim, keepdim=True)
-    largest = largest.masked_fill(largest == -torch.inf, 0.0)
-    total = (values - largest).exp().sum(dim)
-    return torch.where(total > 0, total.clamp_min(1e-38).log(), -torch.inf) + largest.squeeze(dim)
+_Piece = tuple[tuple[int | slice, ...], Tensor, Tensor]
+"""Where in the queries (..., N, C), the keys (..., m, C) they meet, which pairs are barred."""
+
+
+def _lse(query: Tensor, pieces: Callable[[], Iterator[_Piece]]) -> Tensor:
+    """Log-sum-exp (..., N) of queries (..., N, C) over keys that come in pieces."""
+    result: Tensor = _StreamedLse.apply(query, pieces)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _StreamedLse(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, pieces: Callable[[], Iterator[_Piece]]) -> Tensor:
+        total = query.new_full(query.shape[:-1], -torch.inf)
+        for place, _, scores in _scores(query, pieces):
+            part = total[place]
+            part.copy_(torch.logaddexp(part, torch.logsumexp(scores, dim=-1)))
+        ctx.save_for_backward(query, total)
+        ctx.pieces = pieces
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        query, total = ctx.saved_tensors
+        # Without a negative there is no sum to subtract: all shares are exp(-inf) = 0.
+        total = total.masked_fill(total == -torch.inf, 0.0)
+        out = torch.zeros_like(query)
+        for place, keys, scores in _scores(query, ctx.pieces):
+            share = scores.sub_(total[place][..., None]).exp_().mul_(gradient[place][..., None])
+            out[place].add_(share @ keys)
+        return out, None
+
+
+def _scores(
+    query: Tensor, pieces: Callable[[], Iterator[_Piece]]
+) -> Iterator[tuple[tuple[int | slice, ...], Tensor, Tensor]]:
+    """Yields each piece's place, keys (..., m, C) and masked similarities (..., N, m)."""
+    room = query.new_empty(0)  # one for all: fresh memory costs as much as what is done in it
+    for place, keys, barred in pieces():
+        some = query[place]
+        shape = (*some.shape[:-1], keys.shape[-2])
+        if room.numel() < math.prod(shape):
+            room = query.new_empty(math.prod(shape))
+        scores = torch.matmul(some, keys.mT, out=room[: math.prod(shape)].view(shape))
+        yield place, keys, scores.masked_fill_(barred, -torch.inf)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from liir.encoder import Encoder
+from liir.errors import InputError
 from liir.learning.negatives import Bank, negative_lse, window_lse
 from liir.learning.reconstruction import (
     REGION_STRIDE,
@@ -24,7 +26,37 @@ from liir.learning.reconstruction import (
     split_lightness,
 )
 from liir.matching import normalise
-from liir.presets import Preset
+from liir.presets import Preset, TrainingConfig
+
+
+def bank_shape(config: TrainingConfig) -> tuple[int, int]:
+    """Frames of the bank, and points kept of each.
+
+    Raises:
+        InputError: A crop has fewer cells than that.
+    """
+    cells = (config.crop // REGION_STRIDE) ** 2
+    if config.inter_weight > 0 and config.bank_points > cells:
+        raise InputError(
+            f"bank_points {config.bank_points}: a crop of {config.crop} pixels has {cells} cells "
+            "at stride 8; give fewer, or 0 for all"
+        )
+    whole = config.shifting == "aligned" or config.bank_points == 0
+    return config.bank_frames, cells if whole else config.bank_points
+
+
+@contextmanager
+def _statistics_kept(module: nn.Module) -> Iterator[None]:
+    """A pass that the running statistics of batch norms, which inference goes by, do not see."""
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    old = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, old, strict=True):
+            norm.momentum = momentum
 
 
 class Objective(nn.Module):
@@ -42,16 +74,12 @@ class Objective(nn.Module):
         self.slow_head = copy.deepcopy(self.encoder.region_head).requires_grad_(False)
         self.bank: Bank | None = None
         self._fresh: tuple[Tensor, Tensor] | None = None
-        config = preset.training
-        if config.inter_weight > 0:
-            side = config.crop // REGION_STRIDE
-            points = side * side if config.shifting == "aligned" else config.bank_points
-            kind = torch.bfloat16 if config.shifting == "aligned" else torch.float32
-            self.bank = Bank(config.bank_frames, points, preset.model.region_channels, kind)
+        if preset.training.inter_weight > 0:
+            self.bank = Bank(*bank_shape(preset.training), preset.model.region_channels)
 
     def start_from(self, state: Mapping[str, Tensor]) -> None:
         """Takes over an encoder's state (`start.read`); what it lacks stays as it is."""
-        self.encoder.load_state_dict(state, strict=False)
+        self.encoder.load_state_dict({**self.encoder.state_dict(), **state})
         self.slow_head.load_state_dict(self.encoder.region_head.state_dict())
 
     def forward(
@@ -89,7 +117,7 @@ class Objective(nn.Module):
                 shifted = self._shifted(early, trunk, window)
                 region = self.encoder.region_head(shifted)
                 slow = self.slow_head(shifted.detach().unflatten(0, (batch, frames))[:, -1])
-        compact = second and config.compact_weight > 0
+        compact = second and config.compact_weight > 0 and config.gaussians > 0
         losses = intra_video_losses(pixel, hidden, config, compact=compact)
         if compact:
             losses["compact"] = config.compact_weight * losses["compact"]
@@ -112,12 +140,14 @@ class Objective(nn.Module):
         shifting = self.preset.training.shifting
         if shifting in ("none", "aligned") or self.preset.model.position == "none":
             return trunk
-        if shifting == "drop":
-            placeless: Tensor = self.encoder.stages(early)
-            return placeless
-        height, width = early.shape[-2:]
-        down, right = torch.randint(height, (len(early),)), torch.randint(width, (len(early),))
-        return self.encoder.trunk(early, window, torch.stack((down, right), dim=1).to(early.device))
+        with _statistics_kept(self.encoder.stages):
+            if shifting == "drop":
+                placeless: Tensor = self.encoder.stages(early)
+                return placeless
+            height, width = early.shape[-2:]
+            down, right = torch.randint(height, (len(early),)), torch.randint(width, (len(early),))
+            shift = torch.stack((down, right), dim=1).to(early.device)
+            return self.encoder.trunk(early, window, shift)
 
     def _others(self, videos: Tensor, query: Tensor) -> Tensor:
         """Log-sum-exp (B, h, w) of queries (B, C, h, w) over pixels of other videos."""
@@ -141,7 +171,7 @@ class Objective(nn.Module):
         """Some cells of each map (B, C, h, w) for the bank, (B, P, C)."""
         config = self.preset.training
         cells = features.flatten(2).transpose(1, 2)  # (B, h w, C)
-        if config.shifting == "aligned":
+        if bank_shape(config)[1] == cells.shape[1]:
             return cells
         odds = torch.ones(cells.shape[:2])
         if config.bank_sampling == "edges":

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from liir.compactness import penalty
 from liir.grid import STRIDE
-from liir.matching import normalise, reconstruct
+from liir.matching import Strip, normalise, reconstruct
 from liir.presets import TrainingConfig
 
 REGION_STRIDE = 2 * STRIDE
@@ -116,18 +116,10 @@ def intra_video_losses(
         Scalars, float32: "intra" and, if asked for, "compact".
     """
     features = normalise(features.float(), config.similarity)
-    penalties: list[tuple[Tensor, int]] = []
+    penalties: list[Tensor] = []
 
-    def watch(weights: Tensor, inside: Tensor) -> None:
-        penalties.append(
-            penalty(
-                weights,
-                inside,
-                gaussians=config.gaussians,
-                threshold=config.compact_threshold,
-                scale=config.colour_scale,
-            )
-        )
+    def watch(strip: Strip, weights: Tensor) -> None:
+        penalties.append(penalty(strip, weights, config))
 
     rebuilt, _ = reconstruct(
         features[:, -1],
@@ -139,8 +131,9 @@ def intra_video_losses(
     )
     losses = {"intra": colour_loss(rebuilt, hidden[:, -1], config.colour_scale)}
     if compact:
-        confident = max(1, sum(count for _, count in penalties))
-        losses["compact"] = torch.stack([total for total, _ in penalties]).sum() / confident
+        batch, references = features.shape[0], features.shape[1] - 1
+        rows = batch * references * features.shape[3] * features.shape[4]
+        losses["compact"] = torch.stack(penalties).sum() / rows
     return losses
 
 

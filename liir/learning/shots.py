@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from liir.errors import InputError
 from liir.files import writing, written
-from liir.learning.places import Source
+from liir.learning.places import STILLS, Source
+from liir.learning.shards import Member, is_shard, members, open_clip, shard
 from liir.pictures import IMAGE_SUFFIXES
-from liir.video import open_video
 
 _log = logging.getLogger(__name__)
 _THUMBNAIL = (32, 24)
@@ -37,6 +39,7 @@ class Shot:
         stop: Frame after the last.
         video: What identifies the video by its content, wherever it lies (`identity`).
         place: As in `Source`.
+        offset: Where it lies in its shard, in bytes; None if it lies in none.
     """
 
     path: str
@@ -44,6 +47,12 @@ class Shot:
     stop: int
     video: int = field(default=0, compare=False)
     place: int = field(default=0, compare=False)
+    offset: int | None = field(default=None, compare=False)
+
+    @property
+    def still(self) -> bool:
+        """Whether this is a photograph: shots of a video have two frames or more."""
+        return self.stop - self.start == 1
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,8 @@ class _Entry:
     """What is remembered of a video.
 
     Attributes:
-        stamp: Size and time of its file: what is remembered holds as long as they do.
+        stamp: Size and time of its file, where it lies in that, and whether its cuts were looked
+            for: what is remembered holds as long as these do.
         shots: (start, stop) of each.
         video: Its `identity`.
         fault: Why it cannot be read; empty if it can.
@@ -64,7 +74,10 @@ class _Entry:
 
 
 def index_shots(
-    sources: Sequence[Source], cache: Path, progress: Callable[[int, int], None] | None = None
+    sources: Sequence[Source],
+    cache: Path,
+    progress: Callable[[int, int], None] | None = None,
+    cuts: Literal["index", "chunk"] = "index",
 ) -> tuple[list[Shot], dict[str, str]]:
     """Finds the shots of every video by decoding it once; remembers them in `cache` (JSON).
 
@@ -73,12 +86,14 @@ def index_shots(
         cache: JSON file; entries of files unchanged in size and time are reused. A damaged one
             is made anew; one that is interrupted keeps what it has found.
         progress: Called with (videos done, videos in all).
+        cuts: "chunk" takes each video for one shot, which needs no decoding.
 
     Returns:
-        Shots of at least two frames, and why each video that cannot be read was left out.
+        Shots of at least two frames, and photographs; and why each video that cannot be read was
+        left out. Photographs are not decoded yet.
 
     Raises:
-        InputError: No video has two frames, or the cache cannot be written.
+        InputError: There is nothing but videos without two frames, or the cache cannot be written.
     """
     known = _read_cache(cache)
     shots: dict[tuple[int, str, int], Shot] = {}
@@ -86,17 +101,22 @@ def index_shots(
     try:
         for done, source in enumerate(sources):
             name = str(source.path.resolve())
+            key = f"{STILLS}{name}" if source.still else name
             try:
-                state = source.path.stat()
-                stamp = [state.st_size, state.st_mtime_ns]
-                if name not in known or known[name].stamp != stamp:
-                    known[name] = _look_through(source.path, stamp)
-                if known[name].fault:
-                    faults[name] = known[name].fault
-                for start, stop in known[name].shots:
-                    shot = Shot(name, start, stop, known[name].video, source.place)
-                    if stop - start >= 2:
-                        shots[shot.place, name, start] = shot
+                stamp, offset = _stamp(source.path)
+                stamp.append(source.still or cuts == "index")
+                if key not in known or known[key].stamp != stamp:
+                    known[key] = _look_through(source, stamp, cuts)
+                entry = known[key]
+                if entry.fault:
+                    faults[name] = entry.fault
+                for start, stop in entry.shots:
+                    if source.still or stop - start >= 2:
+                        shots[source.place, key, start] = Shot(
+                            name, start, stop, entry.video, source.place, offset
+                        )
+            except InputError as error:
+                faults[name] = str(error)
             except OSError as error:
                 faults[name] = f"{source.path}: {error.strerror}"
             if progress:
@@ -118,32 +138,67 @@ def index_shots(
     return order, faults
 
 
-def _look_through(path: Path, stamp: list[int]) -> _Entry:
+def _stamp(path: Path) -> tuple[list[int], int | None]:
+    """What changes with a video, and where it lies in its shard."""
+    if is_shard(path):
+        shard(path)  # which says why nothing was found in it
+    found = members(path)
+    state = (found[0] if found else path).stat()
+    stamp = [state.st_size, state.st_mtime_ns]
+    if found is None:
+        return stamp, None
+    offset = found[1][0].offset
+    return [*stamp, offset], offset
+
+
+def _look_through(source: Source, stamp: list[int], cuts: str) -> _Entry:
     try:
-        return _Entry(stamp, find_shots(path), identity(path), "")
+        if source.still:
+            spans = [(0, 1)]
+        else:
+            spans = find_shots(source.path) if cuts == "index" else _whole(source.path)
+        return _Entry(stamp, spans, identity(source.path), "")
     except InputError as error:
         return _Entry(stamp, [], 0, str(error))
+
+
+def _whole(path: Path) -> list[tuple[int, int]]:
+    """A video as one shot; found by decoding if only that tells how long it is."""
+    with open_clip(path) as video:
+        return find_shots(path) if video.length is None else [(0, video.length)]
 
 
 def identity(path: Path) -> int:
     """A number for what a video holds: two copies of a file have the same, anything else not.
 
-    Made from the size and both ends of the file; of a folder, from those of its images' names
-    and its first image.
+    Made from the size and both ends of the file; of frames, from those of the first of them and
+    the names of all. It does not matter whether they lie in a shard.
 
     Returns:
         A non-negative integer below 2**63.
+
+    Raises:
+        InputError: It lies in a shard, but not any more.
     """
     digest = hashlib.sha256()
-    if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-        digest.update("\n".join(p.name for p in files).encode())
-        path = files[0]
-    with path.open("rb") as file:
-        digest.update(str(path.stat().st_size).encode())
-        digest.update(file.read(_END_BYTES))
-        file.seek(max(0, path.stat().st_size - _END_BYTES))
-        digest.update(file.read(_END_BYTES))
+    found = members(path)
+    if found:
+        path, files = found
+    elif path.is_dir():
+        images = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
+        files = [Member(image.name, 0, image.stat().st_size) for image in images]
+    else:
+        files = [Member(path.name, 0, path.stat().st_size)]
+    files = sorted(files, key=lambda file: Path(file.name).name)
+    first = files[0]
+    if len(files) > 1:
+        digest.update("\n".join(Path(file.name).name for file in files).encode())
+    with (path / first.name if path.is_dir() else path).open("rb") as file:
+        size = first.size
+        digest.update(str(size).encode())
+        for skipped in (0, max(0, size - _END_BYTES)):
+            file.seek(first.offset + skipped)
+            digest.update(file.read(min(_END_BYTES, size)))
     return int.from_bytes(digest.digest()[:8], "big") >> 1
 
 
@@ -182,22 +237,35 @@ def _write_cache(path: Path, known: Mapping[str, _Entry]) -> None:
 def find_shots(path: Path) -> list[tuple[int, int]]:
     """Splits a video at its cuts.
 
-    A cut is a frame whose thumbnail differs from the one before by more than 20 grey levels on
-    average and four times more than is usual within six frames around it.
-
     Returns:
         (start, stop) of each shot, in frames.
 
     Raises:
         InputError: The video cannot be read.
     """
+    with open_clip(path) as video:
+        return split((frame.index, frame.rgb) for frame in video.frames())
+
+
+def split(frames: Iterable[tuple[int, NDArray[np.uint8]]]) -> list[tuple[int, int]]:
+    """Splits frames at their cuts.
+
+    A cut is a frame whose thumbnail differs from the one before by more than 20 grey levels on
+    average and four times more than is usual within six frames around it.
+
+    Args:
+        frames: Numbers, ascending, and pictures (H, W, 3).
+
+    Returns:
+        (start, stop) of each shot, in frames.
+    """
     indices: list[int] = []
     changes: list[float] = []
     before = np.zeros(1, dtype=np.float32)
-    for frame in open_video(path).frames():
-        small = Image.fromarray(frame.rgb).resize(_THUMBNAIL, Image.Resampling.BOX)
+    for index, rgb in frames:
+        small = Image.fromarray(rgb).resize(_THUMBNAIL, Image.Resampling.BOX)
         thumbnail = np.asarray(small, dtype=np.float32)
-        indices.append(frame.index)
+        indices.append(index)
         changes.append(float(np.abs(thumbnail - before).mean()))
         before = thumbnail
     if not indices:

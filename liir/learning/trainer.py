@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,17 +25,19 @@ from liir.learning import checkpoint as checkpoints
 from liir.learning import start as starts
 from liir.learning.checkpoint import Checkpoint
 from liir.learning.clips import Batch, Pairs, Runs
-from liir.learning.objective import Objective
+from liir.learning.faults import tell_faults
+from liir.learning.guard import Guard
+from liir.learning.monitor import Monitor, Monitoring, Step
+from liir.learning.objective import Objective, bank_shape
 from liir.learning.places import find_videos
+from liir.learning.schedule import learning_rate
 from liir.learning.shots import digest, index_shots
-from liir.presets import Preset, TrainingConfig, to_dict
+from liir.presets import Preset, to_dict
 
 _log = logging.getLogger(__name__)
 WEIGHTS = "weights.safetensors"
-TIMED_STEPS = 50
-"""Steps timed before a budget in minutes becomes a number of steps."""
+TIMED_STEPS = 50  # before a budget in minutes becomes a number of steps
 _SAVE_SECONDS = 180.0
-_LOG_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ def train(
     init: str | Path | None = None,
     device: str = "auto",
     workers: int | None = None,
+    monitoring: Monitoring | None = None,
     progress: Callable[[Progress], None] | None = None,
     indexing: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -86,6 +89,7 @@ def train(
         device: As in `liir.load`.
         workers: Processes that decode, 0 to decode in this one; default one, or a quarter of
             the cores. The batches are the same.
+        monitoring: What to tell beyond the log's numbers; nothing of it changes the result.
         progress: Called after every step.
         indexing: Called, before the first step, with the number of videos looked through and of
             all videos.
@@ -102,8 +106,11 @@ def train(
         raise InputError("give the length of the run: either --steps N or --minutes M")
     if (steps is not None and steps < 1) or (minutes is not None and not minutes > 0):
         raise InputError("the length of the run must be positive")
+    bank_shape(preset.training)  # complains before the videos are looked through
     if resume and init is not None:
         raise InputError("--init begins a new run and --resume goes on with one: give one of them")
+    monitoring = monitoring or Monitoring()
+    monitoring.check()
     state = start = None
     if resume:
         state = checkpoints.restore(out)
@@ -116,11 +123,11 @@ def train(
     target, videos = pick_device(device), find_videos(folders, preset.training.mix)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        config = to_dict(preset) | {"init": began}
-        (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        told = json.dumps(to_dict(preset) | {"init": began}, indent=2)
+        (out / "config.json").write_text(told + "\n")
     except OSError as error:
         raise InputError(f"{out}: no run can be kept there ({error.strerror})") from error
-    shots, _ = index_shots(videos, out / "clips.json", indexing)
+    shots, faults = index_shots(videos, out / "clips.json", indexing, preset.training.cuts)
     if preset.training.inter_weight > 0 and len({shot.video for shot in shots}) < 2:
         raise InputError(
             "inter-video reconstruction needs two videos or more, and all of these hold the same: "
@@ -140,8 +147,11 @@ def train(
     if workers is None:
         workers = max(1, (os.cpu_count() or 1) // 4)
     try:
-        with _stop_on_signals() as stopped:
-            run.loop(pairs, workers, stopped, progress)
+        with (
+            _stop_on_signals() as stopped,
+            closing(Monitor(out, run.objective, monitoring, run.step)) as monitor,
+        ):
+            run.loop(pairs, workers, stopped, monitor, progress)
     except RuntimeError as error:  # torch raises it wherever the loop happens to be
         if "DataLoader worker" not in str(error):
             raise
@@ -149,6 +159,8 @@ def train(
             f"{out}: a decoding process died, for want of memory or because a script calls train "
             "outside `if __name__ == '__main__':`; resume with more memory, or workers=0"
         ) from error
+    finally:
+        tell_faults(faults | run.faults, len(videos), out, run.step, run.seconds)
     return out / WEIGHTS
 
 
@@ -178,6 +190,8 @@ class _Run:
         )
         self.step, self.steps, self.minutes, self.seconds = 0, steps, minutes, 0.0
         self.init: str | None = None
+        self.guard = Guard(config.explosion)
+        self.faults: dict[str, str] = {}
         if state is not None:
             try:
                 self.objective.load_state_dict(state.objective)
@@ -198,12 +212,12 @@ class _Run:
         pairs: Pairs,
         workers: int,
         stopped: threading.Event,
+        monitor: Monitor,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         """Steps until the run is full or `stopped`; saves every few minutes and at the end."""
         saved = start = time.monotonic()
         before = self.seconds
-        recent: list[dict[str, float]] = []
         with closing(_batches(pairs, workers, self.step)) as batches:
             while (self.steps is None or self.step < self.steps) and not stopped.is_set():
                 try:
@@ -212,14 +226,13 @@ class _Run:
                     if stopped.is_set():  # the SIGTERM of a job scheduler ends processes, too
                         break
                     raise
+                self.faults |= batch.faults
                 rate = learning_rate(self.step, self.steps, self.preset.training)
-                losses = self._step(batch, rate)
+                losses, norm = self._step(batch, rate)
                 self.seconds = before + time.monotonic() - start
                 self._set_length()
-                recent.append(losses)
-                if self.step % _LOG_STEPS == 0:
-                    self._log(recent, rate)
-                    recent.clear()
+                taken = Step(self.step, self.steps, losses, norm, rate, self.seconds)
+                start += monitor.after(taken, batch, stopped.is_set)
                 if progress:
                     progress(Progress(self.step, self.steps, sum(losses.values()), rate))
                 if time.monotonic() - saved > _SAVE_SECONDS:
@@ -227,8 +240,8 @@ class _Run:
                     saved = time.monotonic()
         self.save()
 
-    def _step(self, batch: Batch, rate: float) -> dict[str, float]:
-        """One step of gradient descent; returns the losses by name."""
+    def _step(self, batch: Batch, rate: float) -> tuple[dict[str, float], float]:
+        """One step of gradient descent; returns the losses by name and the gradient's norm."""
         parameters = list(self.objective.encoder.parameters())
         statistics = [buffer.clone() for buffer in self.objective.encoder.buffers()]
         losses = self._losses(batch)
@@ -237,14 +250,13 @@ class _Run:
         loss.backward()
         values = {name: float(value.detach()) for name, value in losses.items()}
         norm = float(nn.utils.clip_grad_norm_(parameters, self.preset.training.clip_norm))
-        if not all(map(math.isfinite, (norm, *values.values()))):
+        if trouble := self.guard.trouble(values, norm):
             # The bad batch has been through the batch norms already: what is saved has not.
             for buffer, old in zip(self.objective.encoder.buffers(), statistics, strict=True):
                 buffer.copy_(old)
             self._try_to_save()
-            told = ", ".join(f"{name} {value}" for name, value in values.items())
             raise InputError(
-                f"{self.out}: at step {self.step} the loss is {told} and its gradient {norm} "
+                f"{self.out}: at step {self.step} {trouble} "
                 f"(clips: {'; '.join(batch.names)}); the checkpoint is from before that step; "
                 "start anew with a lower learning rate, or without those clips"
             )
@@ -253,7 +265,7 @@ class _Run:
         self.optimizer.step()
         self.objective.follow()
         self.step += 1
-        return values
+        return values, norm
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         self.objective.train()
@@ -273,20 +285,6 @@ class _Run:
         if self.steps is None and self.step >= TIMED_STEPS:
             assert self.minutes is not None
             self.steps = max(TIMED_STEPS, round(60 * self.minutes * self.step / self.seconds))
-
-    def _log(self, recent: Sequence[Mapping[str, float]], rate: float) -> None:
-        """Appends the means of some steps' losses to the log."""
-        entry: dict[str, float] = {"step": self.step}
-        entry["loss"] = round(sum(sum(each.values()) for each in recent) / len(recent), 5)
-        for name in dict.fromkeys(name for each in recent for name in each):
-            values = [each[name] for each in recent if name in each]
-            entry[name] = round(sum(values) / len(values), 5)
-        entry |= {"learning_rate": rate, "seconds": round(self.seconds, 1)}
-        try:
-            with (self.out / "log.jsonl").open("a") as log:
-                log.write(json.dumps(entry) + "\n")
-        except OSError as error:  # a full disk must not end a run of hours
-            _log.warning("%s/log.jsonl: step %d not logged: %s", self.out, self.step, error)
 
     def _try_to_save(self) -> None:
         try:
@@ -340,25 +338,11 @@ def _batches(pairs: Pairs, workers: int, start: int) -> Generator[Batch, None, N
             done = 0
     except InputError as error:  # that of a process comes with its traceback
         raise InputError(str(error).strip().split("InputError: ")[-1]) from None
-
-
-def learning_rate(step: int, steps: int | None, config: TrainingConfig) -> float:
-    """Linear warm-up, then a cosine to zero (Loshchilov and Hutter, 2017).
-
-    Args:
-        step: Steps done.
-        steps: Steps in all; None means: not yet known, still warming up or at the peak.
-        config: Peak and warm-up.
-
-    Returns:
-        The rate of the next step.
-    """
-    if step < config.warmup:
-        return config.learning_rate * (step + 1) / config.warmup
-    if steps is None or steps <= config.warmup:
-        return config.learning_rate
-    done = min(1.0, (step - config.warmup) / (steps - config.warmup))
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    except (ConnectionError, FileNotFoundError, EOFError) as error:
+        # Of a process that died with a batch half handed over; torch tells of it a moment later,
+        # by a signal whose handler raises, and had better do so here.
+        time.sleep(1.0)
+        raise RuntimeError("DataLoader worker is gone") from error
 
 
 @contextmanager

@@ -68,50 +68,25 @@ def test_davis2017_takes_every_folder_where_there_is_no_list(tmp_path: Path) -> 
     assert [each.name for each in layouts.davis2017(root)] == ["cat"]
 
 
+def test_test_dev_has_first_frames_alone(tmp_path: Path) -> None:
+    root = data_set(tmp_path)
+    with pytest.raises(InputError, match=r"2017/test-dev.txt: no such list of sequences"):
+        layouts.davis2017(root, "test-dev")
+    write(root / "ImageSets/2017/test-dev.txt", "cat")
+    for index in (1, 2, 3):
+        (root / f"Annotations/480p/cat/{index:05}.png").unlink()
+    (cat,) = layouts.davis2017(root, "test-dev")
+    assert cat.hidden
+    assert cat.counted == ()
+    assert len(cat.stems) == 4
+    assert cat.ids == (2,)
+
+
 def test_semantic_takes_id_0_as_void_and_scores_the_last_frame_too(tmp_path: Path) -> None:
     sequence = layouts.semantic(data_set(tmp_path))[0]
     assert sequence.counted == (1, 2, 3)
     np.testing.assert_array_equal(sequence.truth(0), [[255] * 3, [255, 2, 255]])
     np.testing.assert_array_equal(sequence.annotations[0].labels, sequence.truth(0))
-
-
-TABLE = """sequence,frame,joint,x,y,visible
-cat,1,0,0.5,1.5,1
-cat,1,1,0,0,0
-cat,3,0,2.5,0.5,1
-cat,3,1,1.5,1.5,1
-"""
-
-
-def test_badja_tracks_what_is_visible_in_the_first_annotated_frame(tmp_path: Path) -> None:
-    root = data_set(tmp_path)
-    (cat,) = layouts.badja(root, write(root / "badja.csv", TABLE))
-    assert cat.start == 1
-    assert dict(cat.annotations[1].points) == {"0": (0.5, 1.5)}
-    assert cat.counted == (3,)
-    assert cat.joints[3] == {"0": (2.5, 0.5), "1": (1.5, 1.5)}
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (TABLE + "cat,9,0,1,1,1\n", r"cat has joints in frame 9, but .* holds 4 frames"),
-        (TABLE + "dog,0,0,1,1,1\n", r"no folder for sequence dog; found ant, cat"),
-        (TABLE + "cat,2,0,30,1,1\n", r"outside of the frame"),
-        ("frame,joint\n1,2\n", r"expected columns sequence"),
-        ("", r"expected columns sequence"),
-    ],
-)
-def test_a_wrong_table_of_joints_is_explained(tmp_path: Path, text: str, message: str) -> None:
-    root = data_set(tmp_path)
-    with pytest.raises(InputError, match=message):
-        layouts.badja(root, write(root / "badja.csv", text))
-
-
-def test_a_missing_table_of_joints_is_explained(tmp_path: Path) -> None:
-    root = data_set(tmp_path)
-    with pytest.raises(InputError, match=r"badja.csv: cannot be read"):
-        layouts.badja(root, root / "badja.csv")
 
 
 def remove_list(root: Path) -> None:
@@ -120,6 +95,20 @@ def remove_list(root: Path) -> None:
 
 def empty_list(root: Path) -> None:
     write(root / "ImageSets/val.txt", "\n")
+
+
+def remove_frames(root: Path) -> None:
+    for index in (0, 2):
+        (root / f"JPEGImages/480p/ant/{index:05}.jpg").unlink()
+
+
+def other_size(root: Path) -> None:
+    Image.fromarray(LABELS[:1]).save(root / "Annotations/480p/cat/00000.png")
+
+
+def cut_short(root: Path) -> None:
+    path = root / "Annotations/480p/cat/00000.png"
+    path.write_bytes(path.read_bytes()[:45])
 
 
 def list_too_much(root: Path) -> None:
@@ -158,6 +147,9 @@ def not_an_image(root: Path) -> None:
         (no_object, r"00000.png: the first frame shows no object"),
         (in_colour, r"00000.png: a label map must be a palette .* mode RGB"),
         (not_an_image, r"00000.png: cannot be read as an image"),
+        (cut_short, r"00000.png: cannot be read as an image"),
+        (remove_frames, r"ant: no frames for label maps: 2 missing, first 00000"),
+        (other_size, r"00000.png: has 3x1 pixels, the frames 3x2"),
     ],
 )
 def test_a_wrong_layout_is_explained(
@@ -183,44 +175,3 @@ def test_ids_of_a_palette_are_read_at_any_depth(tmp_path: Path, bits: int) -> No
 def test_one_bit_is_an_id_too(tmp_path: Path) -> None:
     Image.fromarray(LABELS == 2).save(tmp_path / "a.png")
     np.testing.assert_array_equal(layouts.read_map(tmp_path / "a.png"), LABELS == 2)
-
-
-def predictions(root: Path, sequence: layouts.Sequence, labels: np.ndarray) -> Path:
-    folder = root / sequence.name
-    folder.mkdir(parents=True)
-    for stem in sequence.stems:
-        Image.fromarray(labels.astype(np.uint8)).save(folder / f"{stem}.png")
-    return folder
-
-
-def test_stored_predictions_may_be_0_and_255(tmp_path: Path) -> None:
-    sequence = layouts.davis2017(data_set(tmp_path / "data"))[0]
-    predictions(tmp_path / "out", sequence, (LABELS == 2) * 255)
-    found = list(layouts.stored(tmp_path / "out", sequence))
-    assert [each.index for each in found] == [0, 1, 2, 3]
-    np.testing.assert_array_equal(found[2].labels, (LABELS == 2) * 2)
-
-
-def test_an_id_too_many_is_refused(tmp_path: Path) -> None:
-    sequence = layouts.davis2017(data_set(tmp_path / "data"))[0]
-    predictions(tmp_path / "out", sequence, LABELS % 250)  # 255 becomes 5
-    with pytest.raises(InputError, match=r"00000.png: id 5 is not in the first .* has 2"):
-        list(layouts.stored(tmp_path / "out", sequence))
-
-
-def test_what_is_missing_among_predictions_is_named_beforehand(tmp_path: Path) -> None:
-    ant, cat = layouts.davis2017(data_set(tmp_path / "data"))
-    out, known = tmp_path / "out", ["ant", "cat"]
-    with pytest.raises(InputError, match="no such folder of predictions"):
-        layouts.check_stored(out, [ant], known)
-    folder = predictions(out, ant, LABELS)
-    (folder / "00000.png").unlink()  # the first and the last frame do not count
-    (folder / "00003.png").unlink()
-    layouts.check_stored(out, [ant], known)
-    with pytest.raises(InputError, match="no predictions for cat; found ant"):
-        layouts.check_stored(out, [ant, cat], known)
-    with pytest.raises(InputError, match="ant: the benchmark has no sequence of that name"):
-        layouts.check_stored(out, [cat], ["cat"])
-    (folder / "00002.png").unlink()
-    with pytest.raises(InputError, match=r"predictions: 1 of 2 missing, first 00002.png"):
-        layouts.check_stored(out, [ant], known)

@@ -241,3 +241,59 @@ def test_jhmdb_leaves_out_frame_0_and_joints_placed_left_of_the_image() -> None:
     assert metrics.jhmdb_pck([(truth, prediction)], [0.1]) == {0.1: 1.0}
     prediction[:, 4, 2] = 500
     assert metrics.jhmdb_pck([(truth, prediction)], [0.1])[0.1] == pytest.approx(1 - 1 / 45)
+
+
+def test_average_precision_by_hand() -> None:
+    correct = np.array([True, False, True, False])
+    # Precision at the hits: 1 and 2/3; of four to find, each hit is a quarter of recall.
+    assert metrics.average_precision(correct, 4) == pytest.approx((1 + 2 / 3) / 4)
+    # An earlier precision is never below a later one: 0, then two hits at best 2/3.
+    assert metrics.average_precision(correct[::-1], 2) == pytest.approx((1 / 2 + 1 / 2) / 2)
+    assert metrics.average_precision(np.zeros(0, bool), 3) == 0
+
+
+def slow_precision(
+    frames: list[tuple[np.ndarray, np.ndarray, dict[int, int], dict[int, int], dict[int, float]]],
+    kind: int,
+    level: float,
+) -> float:
+    """AP^r of a class by the book: masks compared one by one, area by steps of recall."""
+    found, total = [], 0
+    for truth, guess, true_classes, classes, scores in frames:
+        masks = [truth == t for t, c in true_classes.items() if c == kind and (truth == t).any()]
+        total += len(masks)
+        for number, own in classes.items():
+            mask = guess == number
+            if own == kind and mask.any():
+                overlaps = [(mask & m).sum() / (mask | m).sum() for m in masks]
+                found.append((scores[number], max(overlaps, default=0) > level))
+    found.sort(key=lambda each: -each[0])
+    points, hits = [], 0
+    for count, (_, right) in enumerate(found, 1):
+        hits += right
+        points.append((hits / total, hits / count))
+    area, before = 0.0, 0.0
+    for recall in sorted({r for r, _ in points}):
+        area += (recall - before) * max(p for r, p in points if r >= recall)
+        before = recall
+    return area
+
+
+def test_instance_precision_equals_the_book() -> None:
+    rng = np.random.default_rng(3)
+    frames = []
+    for _ in range(6):
+        truth = np.kron(rng.integers(0, 5, (4, 4), dtype=np.uint8), np.ones((3, 3), np.uint8))
+        given = np.where(rng.random(truth.shape) < 0.8, truth, rng.integers(0, 6, truth.shape))
+        given = (given * 7 % 11).astype(np.uint8)  # other numbers than the truth's
+        classes = {i: int(rng.integers(1, 4)) for i in range(1, 5)}
+        guessed = {i * 7 % 11: classes.get(i, 2) for i in range(1, 6)}
+        scores = {number: float(rng.random()) for number in guessed}
+        frames.append((truth, given, classes, guessed, scores))
+    levels = (0.1, 0.5, 0.7)
+    found = metrics.instance_precision([metrics.detections(*f, 5) for f in frames], levels)
+    assert np.isnan(found[[0, 4]]).all()  # never true
+    for kind in (1, 2, 3):
+        for column, level in enumerate(levels):
+            expected = slow_precision(frames, kind, level)
+            assert found[kind, column] == pytest.approx(expected), (kind, level)

@@ -1,5 +1,7 @@
 """Footage made for a test: `make.film(path, make.pan(make.scene(0, 200), 9, 2))`."""
 
+import tarfile
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,16 @@ class Make:
         for i, frame in enumerate(frames):
             Image.fromarray(frame).save(folder / f"{i:03}.png")
         return folder
+
+    def shard(self, path: Path, files: dict[str, bytes | Path]) -> Path:
+        """A tar file of the given contents, in the given order."""
+        with tarfile.open(path, "w") as tar:
+            for name, content in files.items():
+                data = content.read_bytes() if isinstance(content, Path) else content
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                tar.addfile(info, BytesIO(data))
+        return path
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """Clips sampled as pairs, the same wherever and whenever."""
 
-import logging
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import map_coordinates
 from torch.utils.data import DataLoader
 
 from liir.errors import InputError
+from liir.learning import clips
 from liir.learning.clips import Batch, Pairs, Runs
 from liir.learning.shots import Shot
 from liir.presets import TrainingConfig
@@ -31,8 +32,10 @@ def frames_of(batch: Batch) -> list[tuple[int, int]]:
 
 
 def equal(a: Batch, b: Batch) -> bool:
-    tensors = zip((a.rgb, a.window, a.dropped), (b.rgb, b.window, b.dropped), strict=True)
-    return a.names == b.names and all(torch.equal(x, y) for x, y in tensors)
+    fields = ("rgb", "window", "dropped", "videos", "correspondence")
+    tensors = [(getattr(a, name), getattr(b, name)) for name in fields]
+    same = all(torch.equal(x.nan_to_num(-1), y.nan_to_num(-1)) for x, y in tensors)
+    return a.names == b.names and same
 
 
 def test_batch(told: Path) -> None:
@@ -41,6 +44,9 @@ def test_batch(told: Path) -> None:
     assert batch.rgb.dtype == torch.uint8
     assert (batch.window.shape, batch.window.dtype) == ((3, 4), torch.float32)
     assert (batch.dropped.shape, batch.dropped.dtype) == ((3,), torch.int64)
+    places = batch.correspondence
+    assert (places.shape, places.dtype) == ((3, 8, 8, 2), torch.float32)
+    assert places.isnan().all()
 
 
 def test_pairs_keep_to_their_shot_and_gap(told: Path) -> None:
@@ -147,6 +153,26 @@ def test_seed_and_step_alone_decide(told: Path) -> None:
     assert len({batch.rgb.numpy().tobytes() for batch in batches}) == 10
 
 
+@pytest.mark.parametrize("mib", [1, 100])
+def test_frames_kept_change_no_sample(
+    told: Path, monkeypatch: pytest.MonkeyPatch, mib: int
+) -> None:
+    shots = [Shot(str(told), 0, 12), Shot(str(told), 12, 24)]
+    plain, kept = Pairs(shots, CONFIG), Pairs(shots, replace(CONFIG, cache_mib=mib))
+    opened: list[int] = []
+    real = clips.open_clip
+
+    def counted(path: Path) -> Any:
+        opened.append(1)
+        return real(path)
+
+    batches = [plain[step] for step in range(40)]
+    monkeypatch.setattr(clips, "open_clip", counted)
+    for step in range(40):
+        assert equal(kept[step], batches[step])
+    assert len(opened) < (12 if mib == 100 else 30)  # of 10 runs x 3 chunks
+
+
 def test_any_number_of_processes_gives_the_same_batches(make: Any, tmp_path: Path) -> None:
     path = make.film(tmp_path / "a.mp4", make.pan(make.scene(0, 400), 24, 4))
     pairs = Pairs([Shot(str(path), 0, 11), Shot(str(path), 11, 24)], CONFIG)
@@ -161,13 +187,104 @@ def test_any_number_of_processes_gives_the_same_batches(make: Any, tmp_path: Pat
         assert equal(batch, pairs[step])
 
 
-def test_video_that_vanished_is_skipped(told: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_video_that_vanished_is_left_out(told: Path) -> None:
     gone = Shot(str(told.with_name("gone.mp4")), 0, 9)
-    short = Shot(str(told), 20, 90)  # as long as the index says, but no longer
-    pairs = Pairs([gone, short, Shot(str(told.parent / "." / "told"), 0, 9)], CONFIG)
-    with caplog.at_level(logging.WARNING):
-        for step in range(6):
-            assert len(pairs[step].names) == 3
-    assert any("gone.mp4" in record.getMessage() for record in caplog.records)
-    with pytest.raises(InputError, match="a hundred clips in a row"):
+    short = Shot(str(told.parent / "." / "short"), 20, 90)  # as long as the index says
+    told.parent.joinpath("short").symlink_to(told)
+    pairs = Pairs([gone, short, Shot(str(told), 0, 9)], CONFIG)
+    faults: dict[str, str] = {}
+    for step in range(24):
+        batch = pairs[step]
+        assert all(name.startswith("told") for name in batch.names)
+        faults |= batch.faults
+        if step % CONFIG.reuse:
+            assert not batch.faults  # told once, when the chunk is decoded
+    assert faults.keys() == {gone.path, short.path}
+    assert "no such file" in faults[gone.path]
+    assert "short: some of the frames from" in faults[short.path]
+    with pytest.raises(InputError, match=r"a hundred clips in a row .*gone\.mp4: no such file"):
         Pairs([gone], CONFIG)[0]
+
+
+def test_cuts_found_in_the_chunk(make: Any, tmp_path: Path) -> None:
+    frames = [*make.coordinates(9), *(255 - f for f in make.coordinates(15)[9:])]
+    folder = make.stills(tmp_path / "cut", frames)
+    pairs = Pairs([Shot(str(folder), 0, 15)], replace(CONFIG, cuts="chunk", chunk=8))
+    sides = set()
+    for step in range(0, 120, 4):
+        for name in pairs[step].names:
+            a, b = (int(number) for number in re.findall(r"\d+", name))
+            assert (a < 9) == (b < 9)
+            sides.add(a < 9)
+        for slot in range(CONFIG.batch):
+            shot, held = pairs.chunk(step, slot)
+            assert shot.stop - shot.start == len(held)
+    assert sides == {False, True}
+
+
+def test_shards_are_sampled_like_files(make: Any, told: Path, tmp_path: Path) -> None:
+    frames = {f"told/{p.name}": p for p in sorted(told.iterdir())}
+    path = make.shard(tmp_path / "s.tar", frames)
+    inside, outside = Shot(f"{path}/told", 0, 24, offset=512), Shot(str(told), 0, 24)
+    for step in (0, 5):
+        # Alone, each is all that can be drawn.
+        assert equal(Pairs([inside], CONFIG)[step], Pairs([outside], CONFIG)[step])
+
+
+# --- two views
+
+VIEWS = replace(CONFIG, crop_source=(40, 64), view_light=0, view_colour=0)
+
+
+def check_places(batch: Batch) -> None:
+    """Red and green say where a pixel comes from: the same in both views, where they match."""
+    for rgb, places in zip(batch.rgb, batch.correspondence, strict=True):
+        known = places.isfinite().all(dim=-1)
+        assert known.float().mean() > 0.4
+        x, y = places[known].T.numpy()
+        for channel in (0, 1):
+            there = map_coordinates(rgb[0, channel].numpy().astype(float), [y, x], order=1)
+            here = rgb[1, channel, ::4, ::4][known].numpy()
+            assert np.abs(there - here).mean() < 1.5
+
+
+def test_photographs_are_seen_twice(make: Any, tmp_path: Path) -> None:
+    folder = make.stills(tmp_path / "photographs", make.coordinates(3))
+    shots = [Shot(str(path), 0, 1, i) for i, path in enumerate(sorted(folder.iterdir()))]
+    pairs = Pairs(shots, VIEWS)
+    flips = set()
+    for step in range(12):
+        batch = pairs[step]
+        check_places(batch)
+        for (a, b), video in zip(frames_of(batch), batch.videos.tolist(), strict=True):
+            assert a == b == video
+        assert all(re.fullmatch(r"00\d.png frame 0, two views", name) for name in batch.names)
+        red = batch.rgb[:, 0, 0].float().mean(dim=1)
+        flips.update((red[:, -1] > red[:, 0]).tolist())
+        start = [batch.window[:, 1], batch.window[:, 1] + batch.window[:, 3]]
+        edges = red[:, [0, -1]].T / 2 / make.width
+        place = torch.where(edges[0] < edges[1], edges, 1 - edges)
+        torch.testing.assert_close(place, torch.stack(start), atol=0.02, rtol=0)
+    assert flips == {False, True}
+    assert equal(Pairs(shots, VIEWS)[7], pairs[7])
+
+
+def test_some_samples_of_a_video_are_two_views(told: Path) -> None:
+    pairs = Pairs([Shot(str(told), 0, 24)], replace(VIEWS, view_share=0.3))
+    known = []
+    for step in range(60):
+        batch = pairs[step]
+        for place, (a, b), name in zip(
+            batch.correspondence, frames_of(batch), batch.names, strict=True
+        ):
+            known.append(bool(place.isfinite().any()))
+            assert known[-1] == (a == b) == name.endswith(f"frame {a}, two views")
+    assert np.mean(known) == pytest.approx(0.3, abs=0.1)
+
+
+def test_a_photograph_that_cannot_be_read_is_skipped(make: Any, tmp_path: Path) -> None:
+    folder = make.stills(tmp_path / "photographs", make.coordinates(4))
+    (folder / "000.png").write_bytes(b"no image")
+    shots = [Shot(str(path), 0, 1) for path in sorted(folder.iterdir())]
+    names = [name for step in range(20) for name in Pairs(shots, VIEWS)[step].names]
+    assert {name.split(".")[0] for name in names} == {"001", "002", "003"}

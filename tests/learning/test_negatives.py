@@ -1,11 +1,17 @@
 """The bank never gives a query its own video, and the streamed sum equals the naive one."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from liir.learning.negatives import Bank, negative_lse, window_lse
+from liir.learning.shots import identity
 
 
 def naive(query, query_videos, keys, key_videos, temperature):
@@ -36,6 +42,14 @@ def test_gradcheck():
     query, videos, keys, owners = inputs()
     assert torch.autograd.gradcheck(
         lambda q: negative_lse(q, videos, keys, owners, 0.5, 6), (query,)
+    )
+    maps = torch.randn(3, 2, 3, 2, dtype=torch.float64)
+    places = torch.randn(2, 2, 3, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda q: window_lse(
+            q, torch.tensor([0, 1]), maps, torch.arange(3), radius=1, temperature=0.5
+        ),
+        (places,),
     )
 
 
@@ -70,6 +84,94 @@ def test_the_bank_is_first_in_first_out(batches):
         features, owners = bank.negatives()
         real = owners >= 0
         assert torch.equal(features[real, 0], owners[real].float())
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=23), st.integers(0, 3))
+def test_the_bank_never_gives_a_query_its_own_video(pushed, own):
+    """Also after it wraps: the sum is that over what is left of the other videos."""
+    bank = Bank(frames=5, points=2, channels=3)
+    for number, video in enumerate(pushed):
+        frame = torch.full((1, 2, 3), 100.0 if video == own else 0.1 * (number % 7))
+        bank.push(frame, torch.tensor([video]))
+    query = torch.ones(1, 3)
+    found = negative_lse(query, torch.tensor([own]), *bank.negatives(), 1.0)
+    others = [0.3 * (n % 7) for n, video in [*enumerate(pushed)][-5:] if video != own]
+    expected = torch.tensor(others * 2).logsumexp(0) if others else torch.tensor(-torch.inf)
+    assert torch.allclose(found, expected)
+
+
+def test_copies_of_a_clip_are_one_video(tmp_path: Path) -> None:
+    """In two folders, under two names, as in two shards."""
+    paths = [tmp_path / "one.mp4", tmp_path / "shard" / "0007.mp4", tmp_path / "other.mp4"]
+    paths[1].parent.mkdir()
+    content = bytes(torch.randint(0, 256, (200_000,)).tolist())
+    for path, data in zip(paths, (content, content, content[::-1]), strict=True):
+        path.write_bytes(data)
+    one, copy, other = map(identity, paths)
+    bank = Bank(frames=2, points=1, channels=3)
+    bank.push(torch.tensor([[[9.0, 9.0, 9.0]], [[1.0, 2.0, 3.0]]]), torch.tensor([copy, other]))
+    found = negative_lse(torch.ones(1, 3), torch.tensor([one]), *bank.negatives(), 1.0)
+    assert float(found) == pytest.approx(6.0)
+
+
+def test_a_large_bank_takes_half_the_memory() -> None:
+    small, large = Bank(1440, 4, 8), Bank(20_000, 4, 8)
+    assert (small.features.dtype, large.features.dtype) == (torch.float32, torch.bfloat16)
+    keys = torch.randn(20_000, 4, 8)
+    large.push(keys, torch.arange(20_000))
+    query = torch.randn(3, 8)
+    found = negative_lse(query, torch.zeros(3), *large.negatives(), 0.5)
+    exact = negative_lse(query, torch.zeros(3), *(keys.flatten(0, 1), large.negatives()[1]), 0.5)
+    assert torch.allclose(found, exact, atol=0.02)
+
+
+MEMORY = """
+import resource, torch
+from liir.learning.negatives import Bank, negative_lse
+torch.set_num_threads(1)
+query = torch.randn(4096, 128, requires_grad=True)
+for frames in (1440, 14400):
+    bank = Bank(frames, 4, 128)
+    for first in range(0, frames, 8):  # as in training: a batch at a time
+        bank.push(torch.randn(8, 4, 128), first + torch.arange(8))
+    negative_lse(query, torch.arange(4096), *bank.negatives(), 0.07).sum().backward()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the most numbers that any result of an operation held."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            self.numbers = max(self.numbers, result.untyped_storage().nbytes() // 4)
+        return result
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_queries_times_negatives_are_never_held(back: bool) -> None:
+    query, keys = torch.randn(50, 8, requires_grad=True), torch.randn(30_000, 8)
+    total = negative_lse(query, torch.zeros(50), keys, torch.ones(30_000), 0.07)
+    with Largest() as seen:
+        if back:
+            total.sum().backward()
+        else:
+            negative_lse(query, torch.zeros(50), keys, torch.ones(30_000), 0.07)
+    assert 50 * 1024 <= seen.numbers < max(2 * 50 * 1024, keys.numel() + 1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads KiB, as Linux gives them")
+def test_ten_times_the_negatives_take_no_more_memory() -> None:
+    """The naive form's similarities alone would take 0.8 GiB more, with gradients 2.5 GiB."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True
+    )
+    few, many = map(int, done.stdout.split())
+    assert many - few < 64 * 1024
 
 
 def test_the_bank_resumes():

@@ -5,6 +5,8 @@ import dataclasses
 import pytest
 import torch
 
+from liir.errors import InputError
+from liir.learning import objective as module_under_test
 from liir.learning.objective import Objective, _edges
 from liir.learning.reconstruction import inter_video_loss
 from liir.presets import ModelConfig, Preset, TrainingConfig
@@ -106,3 +108,101 @@ def test_edges_are_where_colour_changes():
     assert edges.shape == (4, 4)
     assert bool((edges[:, 2] > 0).all())
     assert float(edges[:, [0, 1, 3]].sum()) == 0.0
+
+
+def test_a_bank_of_whole_maps():
+    module = objective(bank_points=0)
+    assert module.bank.features.shape == (4, 16, 128)
+    for seed in range(3):
+        losses = step(module, seed=seed, videos=(2 * seed, 2 * seed + 1))
+    assert "inter" in losses
+    with pytest.raises(InputError, match="bank_points 17: a crop of 32 pixels has 16 cells"):
+        objective(bank_points=17)
+
+
+def test_points_are_drawn_on_edges():
+    """A frame whose right half is bright: the points lie where it begins."""
+    module = objective(bank_sampling="edges", crop=64, bank_points=6)
+    hidden = torch.zeros(1, 1, 64, 64)
+    hidden[..., 36:] = 1.0
+    places = torch.arange(64.0).view(1, 1, 8, 8)  # a map whose cells say where they are
+    assert set(module._points(places, hidden).flatten().int().tolist()) < {4, *range(4, 64, 8)}
+    uniform = objective(bank_sampling="uniform", crop=64, bank_points=6)
+    drawn = {int(p) for _ in range(60) for p in uniform._points(places, hidden).flatten()}
+    assert len(drawn) > 55
+
+
+@pytest.mark.parametrize("shifting", ["roll", "drop"])
+def test_the_shifted_pass_leaves_no_trace_in_the_batch_norms(shifting):
+    """Inference goes by statistics of features that know their place."""
+    one, other = objective(shifting=shifting), objective(shifting="none")
+    for module in (one, other):
+        step(module)
+    norms = dict(one.encoder.named_buffers())
+    for name, buffer in other.encoder.named_buffers():
+        if "running" in name:
+            torch.testing.assert_close(norms[name], buffer, msg=name)
+
+
+# --- the shortcut that position shifting closes
+
+
+def area_under_the_curve(positives, negatives):
+    """Chance that a positive is above a negative; equals count half, down to a thousandth."""
+    positives, negatives = (x.mul(1000).round() for x in (positives, negatives.sort().values))
+    negatives = negatives.contiguous()
+    below = torch.searchsorted(negatives, positives.contiguous())
+    up_to = torch.searchsorted(negatives, positives.contiguous(), right=True)
+    return float((below + up_to).float().mean() / 2 / len(negatives))
+
+
+def place_alone(shifting, monkeypatch):
+    """Similarities of own-video and other-video pixels where nothing but place differs.
+
+    Every image is the same flat grey, the position map is random. Interior cells: those that the
+    padding of the convolutions does not reach. Positives are what a query meets at its own cell of
+    the other frame, negatives what the loss takes from the bank.
+    """
+    side, margin = 24, 9
+    inside = slice(margin, side - margin)
+    interior = torch.zeros(1, side, side)
+    interior[:, inside, inside] = 1.0
+    seen = []
+
+    def watch(region, *_):
+        seen.append(region)
+        return region.sum() * 0
+
+    monkeypatch.setattr(module_under_test, "inter_video_loss", watch)
+    monkeypatch.setattr(module_under_test, "_edges", lambda plane: interior.expand(4, -1, -1))
+    module = objective(
+        shifting=shifting, crop=192, bank_frames=16, bank_points=9, bank_sampling="edges"
+    ).eval()
+    with torch.no_grad():
+        module.encoder.position.map.normal_(0, 2.0)
+        lab, dropped = torch.full((4, 2, 3, 192, 192), 0.3), torch.ones(4, dtype=torch.int64)
+        for number in range(10):
+            module(lab, dropped, torch.arange(4) + 4 * number, None, True)
+            module.follow()
+    pairs = torch.cat(seen)[..., inside, inside]  # (B, 2, C, y, x)
+    positives = (pairs[:, 0] * pairs[:, 1]).sum(1).flatten()
+    bank, owners = module.bank.features, module.bank.videos
+    pairs = pairs[:8]  # the first pairs of a full bank, which by now holds other videos alone
+    assert not {*range(16, 24)} & {*owners.tolist()}
+    query = pairs[:, 1]
+    if shifting == "aligned":
+        maps = bank.transpose(1, 2).unflatten(2, (side, side))[..., inside, inside]
+        negatives = torch.einsum("bcyx,fcyx->bfyx", query, maps).flatten()
+    else:
+        query = query.permute(0, 2, 3, 1).flatten(0, 2)
+        negatives = (query @ bank.flatten(0, 1).T).flatten()
+    return positives, negatives
+
+
+@pytest.mark.parametrize("shifting", ["none", "roll", "aligned", "drop"])
+def test_place_alone_tells_no_video_from_another(shifting, monkeypatch):
+    area = area_under_the_curve(*place_alone(shifting, monkeypatch))
+    if shifting == "none":
+        assert area > 0.9
+    else:
+        assert area == pytest.approx(0.5, abs=0.05)

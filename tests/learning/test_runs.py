@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from liir.errors import InputError
-from liir.learning import trainer
+from liir.learning import guard, monitor, objective, trainer
 from liir.learning.checkpoint import Checkpoint, restore
 from liir.learning.trainer import Progress, learning_rate, train
 from liir.presets import ModelConfig, Preset, TrainingConfig
@@ -94,7 +94,7 @@ def test_the_whole_objective_resumes_bit_for_bit(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bank, momentum head and the random shifts of position maps included."""
-    monkeypatch.setattr(trainer, "_LOG_STEPS", 1)
+    monkeypatch.setattr(monitor, "LOG_STEPS", 1)
     clips = two_clips(tmp_path, clip)
     train(clips, WHOLE, tmp_path / "whole", steps=8, workers=0)
     train(clips, WHOLE, tmp_path / "half", steps=8, workers=0, progress=kill_at(5))
@@ -136,6 +136,17 @@ def test_a_mixture_resumes_bit_for_bit(clip: Path, tmp_path: Path) -> None:
         train(places[:1], mixed, tmp_path / "half", steps=7, workers=0, resume=True)
 
 
+def test_videos_and_photographs_train_together(clip: Path, tmp_path: Path) -> None:
+    for i in range(3):
+        noise = np.random.default_rng(i).integers(0, 256, (40, 50 + i, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{i}.png")
+    mixed = replace(WHOLE, training=replace(WHOLE.training, mix=(1, 1)))
+    places = [clip, f"stills:{tmp_path}"]
+    train(places, mixed, tmp_path / "run", steps=4, workers=0)
+    assert restore(tmp_path / "run").step == 4
+    train(places[1:], TINY, tmp_path / "alone", steps=2, workers=0)  # no video is needed
+
+
 def test_minutes_given_again_change_nothing(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,3 +164,34 @@ def test_minutes_given_again_change_nothing(
     train([clip], TINY, tmp_path, resume=True, progress=stop, **options)
     assert states[0].steps == length
     assert states[0].learning_rate == learning_rate(4, length, TINY.training)
+
+
+def test_an_explosion_ends_the_run_before_its_step(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train([clip], TINY, tmp_path / "good", steps=6, workers=0, progress=kill_at(3))
+    monkeypatch.setattr(guard, "_LEAST", 2)
+    losses, calls = objective.intra_video_losses, iter(range(99))
+
+    def exploding(*args: Any, **options: Any) -> dict[str, Tensor]:
+        factor = 100.0 if next(calls) == 3 else 1.0
+        return {name: factor * loss for name, loss in losses(*args, **options).items()}
+
+    monkeypatch.setattr(objective, "intra_video_losses", exploding)
+    with pytest.raises(InputError, match=r"at step 3 the loss is .*texture\.mp4 frames \d+, \d+"):
+        train([clip], TINY, tmp_path / "run", steps=6, workers=0)
+    assert differences(restore(tmp_path / "good"), restore(tmp_path / "run")) == []
+
+
+def test_clips_shorter_than_the_gap(tmp_path: Path) -> None:
+    """Pairs lie as far apart as there is room for."""
+    for seed in range(2):
+        folder = tmp_path / "clips" / str(seed)
+        folder.mkdir(parents=True)
+        rng = np.random.default_rng(seed)
+        for i in range(2 + seed):
+            pixels = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{i}.png")
+    far = replace(TINY, training=replace(TINY.training, gap=9, chunk=12))
+    train([tmp_path / "clips"], far, tmp_path / "run", steps=3, workers=0)
+    assert restore(tmp_path / "run").step == 3

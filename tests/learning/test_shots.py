@@ -158,6 +158,72 @@ def test_what_lies_in_two_places_is_looked_through_once(
     assert read == paths
 
 
+def test_photographs_are_shots_of_one_frame(make: Any, tmp_path: Path) -> None:
+    folder = make.stills(tmp_path / "a", [make.scene(i) for i in range(3)])
+    paths = sorted(folder.iterdir())
+    sources = [Source(0, folder), *(Source(0, path, still=True) for path in paths)]
+    for _ in range(2):
+        shots, _ = index_shots(sources, tmp_path / "clips.json")
+        stills = [shot for shot in shots if shot.still]
+        assert sorted(stills, key=str) == [Shot(str(path), 0, 1) for path in paths]
+        assert len({shot.video for shot in stills}) == 3
+        assert len(shots) == 4
+    # The same file taken for a video has one frame, which is none to train on.
+    with pytest.raises(InputError, match="none of the 1 videos"):
+        index(paths[:1], tmp_path / "clips.json")
+
+
+def test_a_clip_is_the_same_in_a_shard(make: Any, tmp_path: Path) -> None:
+    film = make.film(
+        tmp_path / "a.mp4", make.pan(make.scene(0, 200), 9, 2) + make.pan(make.scene(1, 200), 9, 2)
+    )
+    folder = make.stills(tmp_path / "f", make.pan(make.scene(2, 200), 6, 2))
+    frames = {f"f/{p.name}": p for p in folder.iterdir()}
+    one = make.shard(tmp_path / "one.tar", {"x.mp4": film, **frames})
+    two = make.shard(tmp_path / "two.tar", {**frames, "bad.mp4": b"x", "y.mp4": film})
+    for _ in range(2):  # looked through, and remembered
+        shots, faults = index_shots(
+            find_videos([film, folder, one, two, tmp_path / "one.tar"]), tmp_path / "clips.json"
+        )
+        assert [*faults] == [f"{two}/bad.mp4"]
+        by_path: dict[str, list[Shot]] = {}
+        for shot in shots:
+            by_path.setdefault(shot.path, []).append(shot)
+        assert len(by_path) == 6
+        for name, spans in ((film, [(0, 9), (9, 18)]), (folder, [(0, 6)])):
+            video = by_path[str(name)][0].video
+            same = [held for held in by_path.values() if held[0].video == video]
+            assert len(same) == 3
+            assert all([(s.start, s.stop) for s in held] == spans for held in same)
+        offsets = {path: held[0].offset for path, held in by_path.items()}
+        assert offsets[str(film)] is None
+        assert offsets[f"{one}/x.mp4"] == 512
+        assert (offsets[f"{two}/y.mp4"] or 0) > (offsets[f"{two}/f"] or 0) > 0
+
+
+def test_a_shard_that_cannot_be_read_is_a_fault(make: Any, tmp_path: Path) -> None:
+    make.stills(tmp_path / "f", make.pan(make.scene(2, 200), 6, 2))
+    (tmp_path / "bad.tar.gz").write_bytes(b"x" * 2000)
+    for still in (False, True):
+        places = [tmp_path] if not still else [f"stills:{tmp_path}"]
+        shots, faults = index_shots(find_videos(places), tmp_path / "clips.json")
+        assert shots
+        assert [*faults] == [str(tmp_path / "bad.tar.gz")]
+        assert "decompress it" in faults[str(tmp_path / "bad.tar.gz")]
+
+
+def test_cuts_left_for_later(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = make.pan(make.scene(0, 200), 9, 2) + make.pan(make.scene(1, 200), 9, 2)
+    paths = [make.film(tmp_path / "a.mp4", frames), make.stills(tmp_path / "b", frames)]
+    sources = [Source(0, path) for path in paths]
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "find_shots", None)  # nothing is decoded
+        shots, _ = index_shots(sources, tmp_path / "clips.json", cuts="chunk")
+    assert {(shot.start, shot.stop) for shot in shots} == {(0, 18)}
+    shots, _ = index_shots(sources, tmp_path / "clips.json")  # is not taken in by the other kind
+    assert {(shot.start, shot.stop) for shot in shots} == {(0, 9), (9, 18)}
+
+
 def test_digest_is_of_content_and_places() -> None:
     def told(*places: int, name: str = "") -> str:
         return digest([Shot(f"{name}{i}", 0, 9, i, place) for i, place in enumerate(places)])

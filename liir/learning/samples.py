@@ -1,0 +1,108 @@
+"""Pictures of a training step: what was rebuilt, and from where.
+
+Legend: B samples, T frames of each, C channels, H W pixels, h w cells at stride 4.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from liir.affinity import blocks, mass, row
+from liir.colour import lab_to_rgb, rgb_to_lab
+from liir.figures import Picture, contact_sheet, draw_heat, draw_overlay
+from liir.grid import STRIDE
+from liir.learning.clips import Batch
+from liir.learning.reconstruction import drop_channel, enlarge, hidden_colours
+from liir.matching import normalise, reconstruct
+from liir.presets import TrainingConfig
+
+SAMPLES = 4
+
+
+@torch.no_grad()
+def draw_reconstruction(batch: Batch, features: Tensor, config: TrainingConfig) -> Picture:
+    """A row for each of some samples: what the network saw, what it rebuilt, where it is wrong.
+
+    Args:
+        batch: Of B samples; the last frame of each is the target.
+        features: (B, T, C, h, w) float32, those of the step.
+        config: Of the run.
+
+    Returns:
+        (H', W', 3) uint8.
+    """
+    rgb = batch.rgb[:SAMPLES].to(features.device)
+    dropped = batch.dropped[: len(rgb)].to(features.device)
+    features = normalise(features[: len(rgb)], config.similarity)
+    lab = rgb_to_lab(rgb)
+    hidden = hidden_colours(lab, dropped)
+    rebuilt, _ = reconstruct(
+        features[:, -1],
+        features[:, :-1],
+        hidden[:, :-1, :, ::STRIDE, ::STRIDE],
+        radius=config.radius,
+        temperature=config.temperature,
+    )
+    rebuilt = enlarge(rebuilt, *lab.shape[-2:])  # (B, 1, H, W)
+    target = lab[:, -1]
+    guess = target.clone()
+    guess[torch.arange(len(guess)), dropped] = rebuilt[:, 0]
+    # As the network got it, but for the factor on what is left.
+    seen = drop_channel(target, dropped) / 1.5
+    wrong = (rebuilt - hidden[:, -1]).abs()[:, 0]  # 0.25 is a strong change of colour
+    tiles = []
+    for b in range(len(rgb)):
+        before, now = _picture(rgb[b, 0]), _picture(rgb[b, -1])
+        lost = "ab"[int(dropped[b]) - 1]
+        tiles += [
+            (before, "reference"),
+            (now, "target"),
+            (_picture(lab_to_rgb(seen[b])), f"seen, {lost} hidden"),
+            (_picture(lab_to_rgb(guess[b])), f"{lost} rebuilt"),
+            (draw_heat(now, 4 * wrong[b].cpu().numpy()), f"error {float(wrong[b].mean()):.3f}"),
+        ]
+    return contact_sheet(tiles, columns=5)
+
+
+@torch.no_grad()
+def draw_affinity(batch: Batch, features: Tensor, config: TrainingConfig) -> Picture:
+    """Pairs of pictures: the middle cell of a target, and where its mass goes in the reference.
+
+    Args:
+        batch: Of B samples; the last frame of each is the target.
+        features: (B, T, C, h, w) float32, those of the step.
+        config: Of the run.
+
+    Returns:
+        (H', W', 3) uint8.
+    """
+    features = normalise(features[:SAMPLES], config.similarity).cpu()
+    cells = (features.shape[-2], features.shape[-1])
+    middle = (cells[0] // 2, cells[1] // 2)
+    spot = {"": (middle[1] * STRIDE + 0.5, middle[0] * STRIDE + 0.5, 1.0)}
+    tiles = []
+    for b, sample in enumerate(features):
+        found = row(
+            sample[-1],
+            sample[:-1],
+            middle,
+            radius=config.radius,
+            topk=None,
+            temperature=config.temperature,
+        )
+        first = mass(found.tally, len(sample) - 1, cells, sample.device)[0]
+        most = float(first.max())
+        now, before = _picture(batch.rgb[b, -1]), _picture(batch.rgb[b, 0])
+        heat = blocks((first / most).sqrt(), *before.shape[:2]).numpy()
+        caption = f"largest share {most:.2f}"
+        tiles += [(draw_overlay(now, points=spot), "target"), (draw_heat(before, heat), caption)]
+    return contact_sheet(tiles, columns=4)
+
+
+def _picture(rgb: Tensor) -> Picture:
+    """(3, H, W), uint8 or in [0, 1], as (H, W, 3) uint8."""
+    if rgb.is_floating_point():
+        rgb = (255 * rgb).round().to(torch.uint8)
+    return np.ascontiguousarray(rgb.permute(1, 2, 0).cpu().numpy())
