@@ -14,7 +14,7 @@ MAX_LINES = 400
 ORDER = """
 errors heap files inputs presets settings frames pictures truncation video_file video_writer video
 rle coco labels annotations export jobs
-colour grid position encoder backbones conversion matching affinity compactness newcomers
+colour grid position encoder backbones conversion kernel matching affinity compactness newcomers
 memory votes keypoints result spool tracking figures
 evaluation.metrics evaluation.layouts evaluation.youtube evaluation.parts evaluation.joints
 evaluation.stored evaluation.report evaluation.scoring evaluation.sources evaluation.flow
