@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from liir.evaluation.ablation import Plan
     from liir.evaluation.plans import Arm
 
-_QUICK = ("tracking.size=160",)
+# A bank that is full after some steps: inter-video reconstruction waits for it.
+_QUICK = ("tracking.size=160", "bank_frames=64")
 _MINUTES = {"quick": 1.0}
 _WIDTH = {"quick": 0.25}
 

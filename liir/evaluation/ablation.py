@@ -268,7 +268,9 @@ def to_markdown(plans: Sequence[Plan], seeds: Sequence[int]) -> str:
     for plan in plans:
         count = f"{len(plan.sequences)} sequences" if plan.sequences else "all sequences"
         names = ", ".join(plan.sequences) if 0 < len(plan.sequences) <= 4 else count
-        text += ["", f"{plan.benchmark}: {plan.measure} of {names}; stands in for {plan.standard}."]
+        own = plan.benchmark in ("davis2017", "vip", "vip-instances", "jhmdb")
+        beside = "to be set beside" if own else "stands in for"
+        text += ["", f"{plan.benchmark}: {plan.measure} of {names}; {beside} {plan.standard}."]
     return "\n".join(text) + "\n"
 
 
