@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, UseAppendAction, arg
 
+from liir import presets
 from liir.errors import InputError
+from liir.evaluation.plans import GRID, arms_of
 from liir.inputs import nearest
 from liir.settings import parse_settings
 from liir.terminal import Count, Name, Settings, bar, check_out
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 # A bank that is full after some steps: inter-video reconstruction waits for it.
 _QUICK = ("tracking.size=160", "bank_frames=64")
 _MINUTES = {"quick": 1.0}
-_WIDTH = {"quick": 0.25}
 
 
 def ablate(
@@ -83,7 +84,8 @@ def ablate(
             once.
         steps: Steps of a run, instead of --budget.
         seeds: Train each arm from each of these.
-        width: Factor on the channels of the network; 0.5, in quick 0.25.
+        width: Factor on the channels of the network; 0.5, in quick 0.25, in a grid
+            the preset's.
         setting: Another setting of every arm, as in liir train.
         arms: Only these, and what they need.
         device: auto, cpu, cuda, cuda:1, mps, ...
@@ -91,8 +93,6 @@ def ablate(
         table: Train and score nothing; tell what is finished.
         keep: Copy the first seed's weights there.
     """
-    from liir.evaluation.plans import arms_of
-
     chosen = arms_of(plan, grid, preset)
     weights = _weights(plan, given, chosen)
     _check(footage, weights, budget, steps, seeds, width, setting)
@@ -107,14 +107,16 @@ def ablate(
     if weights:  # an arm is scored once, however often it could have been trained
         seeds = seeds[:1]
         chosen = [a for a in chosen if a.name in weights or (a.weights or a.name) in weights]
-    factor = _WIDTH.get(plan, 0.5) if width is None else width
+    if width is None:
+        own = presets.preset(preset or "small").model.width
+        width = {"quick": 0.25, GRID: own}.get(plan, 0.5)
     common: dict[str, Any] = {"out": out, "arms": chosen, "footage": footage, "given": weights}
-    common |= {"settings": (f"width={factor}", *settings), "steps": 1}
+    common |= {"settings": (f"width={width}", *settings), "steps": 1}
     common |= {"device": device, "workers": workers}
     plans = [ablation.Plan(**common, **each) for each in sets]
     plans[0].needed(arms)  # complains before anything is made
     amount = session.Budget(
-        minutes=budget, steps=steps, width=factor, settings=settings, footage=footage
+        minutes=budget, steps=steps, width=width, settings=settings, footage=footage
     )
     with session.alone(out):
         if not weights and not (table and not (out / "plan.json").exists()):
@@ -146,9 +148,10 @@ def _draw(plans: Sequence[Plan], seeds: Sequence[int], out: Path) -> str:
 
 def _keep(plan: Plan, seed: int, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    starts = {each.start for each in plan.arms}
     for each in plan.arms:
         source = plan.weights(each, seed)
-        if each.weights is None and each.start is not None and source.exists():
+        if each.weights is None and each.name not in starts and source.exists():
             shutil.copyfile(source, folder / f"{each.name}.safetensors")
 
 
@@ -217,6 +220,8 @@ def _sets(
 
     found: list[dict[str, Any]] = []
     known: list[str] = []
+    if not roots:
+        raise InputError("nothing to score on: name the benchmark's folder after the plan")
     for text in roots:
         name, sign, place = text.partition("=")
         # A folder may have a sign of equality in its name.

@@ -73,7 +73,8 @@ def test_the_ladder_goes_on_where_it_was(
     again = go("ladder", out, "--arms", "inter", "--seeds", 0, 1, "--keep", tmp_path / "kept")
     assert again.code == 0
     assert trained == ["bank-960x6"]
-    assert (tmp_path / "kept/inter.safetensors").is_file()
+    kept = {path.stem for path in (tmp_path / "kept").iterdir()}
+    assert kept == {"inter", "compact"}  # no starts
     refused = go("ladder", out, "--set", "batch=3")
     assert refused.code == 2
     assert "the folder began with set" in refused.err
@@ -113,8 +114,10 @@ def test_a_grid_over_two_benchmarks(run: Run, world: Path, weights: Path, tmp_pa
 
 
 def test_a_grid_trains_its_axes(go: Run, tmp_path: Path) -> None:
-    done = go("grid", tmp_path, "--grid", "position=none,learnable", "--preset", "position")
+    axis = ("--grid", "position=none,learnable", "--preset", "position")
+    done = go("grid", tmp_path, *axis, "--keep", tmp_path / "kept")
     assert done.code == 0, done.err
+    assert len([*(tmp_path / "kept").glob("position=*.safetensors")]) == 2
     scores = [float(row["seed 0"]) for row in rows(tmp_path / "grid.csv")]
     assert len({*scores}) == 2
 
@@ -139,6 +142,7 @@ def test_bad_input(run: Run, world: Path, weights: Path, tmp_path: Path) -> None
         (("table2", davis, "--from", "nothing", "--out", out), "unknown model 'nothing'"),
         (("table2", davis, *given, "--arms", "liir"), "no arm 'liir'"),
         (("ladder", davis, "--out", out), "give --footage"),
+        (("ladder", *feed), "name the benchmark's folder after the plan"),
         (("ladder", davis, *feed, "--budget", 1, "--steps", 2), "either --budget"),
         (("ladder", davis, *feed, "--steps", 0), "--steps 0: give a positive number"),
         (("ladder", davis, *feed, "--seeds", 1, 1), "--seeds: give different"),
