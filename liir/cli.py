@@ -8,6 +8,8 @@ usage: liir VERB ...          liir VERB --help tells all about one
       learn features from videos that nobody labelled
   liir evaluate davis2016 ROOT --model small
       score a model on a benchmark
+  liir ablate ladder ROOT --footage FOLDER --out DIR
+      train and score the parts of the method one by one, or the values of a setting
   liir show FIGURE ... --out FILE
       draw overlay, sheet, components, results, affinity, features, errors or curves
   liir convert FILE.pth --out FILE.safetensors      weights of the public MAST or LIIR code
@@ -24,7 +26,6 @@ to mend it), 130 interrupted.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -36,7 +37,9 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from liir import __version__, footage, presets
 from liir.errors import InputError
+from liir.evaluation.ablate import ablate
 from liir.evaluation.command import evaluate
+from liir.inputs import nearest
 from liir.settings import parse_settings
 from liir.terminal import (
     Count,
@@ -86,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.addLevelName(logging.WARNING, "warning")  # as "liir: error:" is written
     logging.basicConfig(format="liir: %(levelname)s: %(message)s")
     # A verb returns its exit code, or what is left to say.
-    every: list[Callable[..., int | str]] = [track, train, evaluate, convert]
+    every: list[Callable[..., int | str]] = [track, train, evaluate, ablate, convert]
     every += [footage.adapt, footage.serve]
     verbs = {verb.__name__: verb for verb in every}
     try:
@@ -96,8 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(command.show(words[1:]))
             return 0
         if words[0] not in verbs:
-            near = difflib.get_close_matches(words[0], [*verbs, "show", "--help", "--version"], n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = nearest(words[0], [*verbs, "show", "--help", "--version"])
             raise InputError(
                 f"unknown verb {words[0]!r}{hint} (there are: {', '.join(verbs)}, show)"
             )

@@ -60,7 +60,8 @@ class TrackingConfig:
             for it to be taken for new, and left to the background (see `newcomers`); 0: never.
             Needs `topk`.
         feedback: "soft" feeds label scores back as they are, "hard" their one-hot maximum.
-        annotated: Annotated frames matched at most, the latest ones and the very first.
+        annotated: Annotated frames matched at most, the latest ones and the very first; 0: only
+            those that `first` and `recent` name.
         first: References counted from the nearest annotated frame in the direction of travel.
         recent: References counted back from the current frame.
         budget_mib: Bytes that remembered features and labels may take, in MiB.

@@ -23,7 +23,8 @@ learning.shards learning.places learning.shots learning.draws learning.views lea
 learning.clips learning.faults learning.negatives learning.reconstruction learning.objective
 learning.samples learning.monitor learning.checkpoint learning.start
 learning.schedule learning.guard learning.trainer learning.adapting
-evaluation.ablation folder labelling page.* terminal show.* evaluation.command footage cli
+evaluation.plans evaluation.ablation evaluation.session
+folder labelling page.* terminal show.* evaluation.command evaluation.ablate footage cli
 """.split()
 
 EXEMPT = {"__init__", "__main__"}
