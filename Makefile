@@ -33,6 +33,9 @@ $(READY): pyproject.toml constraints.txt
 	    || { echo "liir needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
+	@# The page is tested in Chromium: Debian's, where it can be installed; elsewhere these tests are skipped.
+	@command -v chromium >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || \
+	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y chromium >/dev/null; } || true
 	@touch $@
 
 demo: $(READY)

@@ -86,7 +86,8 @@ def parts(
     picture = grid.resize(frames[12].rgb)
     with torch.inference_mode():
         query = normalise(model.encode(picture), config.similarity)
-        keys = torch.stack([r.keys for r in tracker.memory.references(12)])
+        keys = torch.stack([r.keys.permute(1, 2, 0) for r in tracker.memory.references(12)])
+        keys = keys.permute(0, 3, 1, 2)
     return {
         "decode (24 frames)": timed(lambda: list(video.frames(0, 24)), runs=4),
         "encode": timed(lambda: model.encode(picture)),

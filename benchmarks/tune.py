@@ -3,8 +3,9 @@
     python benchmarks/tune.py ../shared/data rgb --temperature 0.0005 0.001 0.002 0.005 --topk 5 10
     python benchmarks/tune.py ../shared/data ~/dinov2-small --temperature 0.05 0.1 0.2 --radius 4 6
 
-Prints J&F over a few sequences of DAVIS for every combination, the best last. Scores that are there
-already in --out are not made again.
+Prints, for every combination, the mean over the clips that settings are chosen on (J&F of five of
+DAVIS, mean IoU of two of Chen and Corso), the best last; the others of scores.py are not looked at.
+Scores that are there already in --out are not made again.
 """
 
 from __future__ import annotations
@@ -12,13 +13,44 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import liir
-from liir.evaluation.benchmarks import evaluate
+from liir.encoder import Model
+from liir.errors import InputError
+from liir.evaluation.benchmarks import benchmark, evaluate
+from liir.files import written
+from liir.presets import TrackingConfig
 
-SEQUENCES = ("blackswan", "car-shadow", "goat", "libby")
+CLIPS = {
+    "davis2016": ("DAVIS", "J&F-Mean", ("blackswan", "car-shadow", "dance-twirl", "goat", "libby")),
+    "semantic": ("chen", "mIoU", ("bus", "ice")),
+}
+
+
+def chosen(data: Path, wanted: Sequence[str]) -> dict[str, list[str]]:
+    """Clips to score of each benchmark, of those in CLIPS."""
+    found: dict[str, list[str]] = {}
+    for name, (folder, _, clips) in CLIPS.items():
+        known = [each.name for each in benchmark(name).sequences(data / folder)]
+        found[name] = [each for each in known if each in clips and (not wanted or each in wanted)]
+    odd = [each for each in wanted if not any(each in clips for clips in found.values())]
+    if odd:
+        known = [each for _, _, clips in CLIPS.values() for each in clips]
+        raise SystemExit(f"{odd[0]} is none of the clips to tune on: {', '.join(known)}")
+    return found
+
+
+def score(data: Path, model: Model, config: TrackingConfig, clips: dict[str, list[str]]) -> float:
+    """The mean over all clips, a fraction."""
+    scores = []
+    for name, (folder, measure, _) in CLIPS.items():
+        for clip in clips[name]:
+            report = evaluate(name, data / folder, model, config=config, sequences=[clip])
+            scores.append(report.summary[measure])
+    return sum(scores) / len(scores)
 
 
 def main() -> None:
@@ -31,32 +63,31 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, nargs="+")
     parser.add_argument("--topk", type=int, nargs="+")
     parser.add_argument("--radius", type=int, nargs="+")
-    parser.add_argument("--sequences", nargs="+", default=SEQUENCES)
+    parser.add_argument("--sequences", nargs="+", default=(), help="of these clips only some")
     parser.add_argument("--out", type=Path, default=Path("tuned"))
     options = parser.parse_args()
-    model = liir.load(str(Path(options.model).expanduser()))
+    try:
+        clips = chosen(options.data, options.sequences)
+        model = liir.load(str(Path(options.model).expanduser()))
+    except InputError as error:
+        raise SystemExit(f"tune: error: {error}") from None
     own = model.preset.tracking
     path = options.out / f"{Path(options.model).stem.replace(':', '-')}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     known = json.loads(path.read_text()) if path.is_file() else {}
+    told = ", ".join(name for names in clips.values() for name in names)
     found = {}
     for temperature, topk, radius in itertools.product(
         options.temperature or [own.temperature],
         options.topk or [own.topk],
         options.radius or [own.radius],
     ):
-        key = f"temperature {temperature:g}, topk {topk}, radius {radius}, {options.sequences}"
+        key = f"temperature {temperature:g}, topk {topk}, radius {radius}, {told}"
         if key not in known:
             config = replace(own, temperature=temperature, topk=topk, radius=radius)
-            report = evaluate(
-                "davis2016",
-                options.data / "DAVIS",
-                model,
-                config=config,
-                sequences=options.sequences,
-            )
-            known[key] = report.summary["J&F-Mean"]
-            path.write_text(json.dumps(known, indent=1))
+            known[key] = score(options.data, model, config, clips)
+            with written(path) as partial:
+                partial.write_text(json.dumps(known, indent=1))
         found[key] = known[key]
         print(f"{100 * found[key]:5.1f}  {key}", flush=True)
     best = max(found, key=lambda key: found[key])

@@ -8,9 +8,15 @@ usage: liir VERB ...          liir VERB --help tells all about one
       learn features from videos that nobody labelled
   liir evaluate davis2016 ROOT --model small
       score a model on a benchmark
+  liir ablate ladder ROOT --footage FOLDER --out DIR
+      train and score the parts of the method one by one, or the values of a setting
   liir show FIGURE ... --out FILE
       draw overlay, sheet, components, results, affinity, features, errors or curves
   liir convert FILE.pth --out FILE.safetensors      weights of the public MAST or LIIR code
+  liir adapt VIDEO --from small --minutes 5 --out my.safetensors
+      make features better for your own footage, without a label
+  liir serve VIDEO
+      annotate, propagate, correct and export in the browser
   liir --version
 
 Exit code: 0 done, 1 out of memory or an error in liir, 2 bad input (one line says what and how
@@ -20,7 +26,6 @@ to mend it), 130 interrupted.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -30,9 +35,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from tyro.conf import Positional, UseAppendAction, arg
 
-from liir import __version__, presets
+from liir import __version__, footage, presets
 from liir.errors import InputError, ToldElsewhere
+from liir.evaluation.ablate import ablate
 from liir.evaluation.command import evaluate
+from liir.inputs import nearest
 from liir.launch import is_first
 from liir.settings import parse_settings
 from liir.terminal import (
@@ -83,7 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.addLevelName(logging.WARNING, "warning")  # as "liir: error:" is written
     logging.basicConfig(format="liir: %(levelname)s: %(message)s")
     # A verb returns its exit code, or what is left to say.
-    every: list[Callable[..., int | str]] = [track, train, evaluate, convert]
+    every: list[Callable[..., int | str]] = [track, train, evaluate, ablate, convert]
+    every += [footage.adapt, footage.serve]
     verbs = {verb.__name__: verb for verb in every}
     try:
         if words[0] == "show":
@@ -92,8 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(command.show(words[1:]))
             return 0
         if words[0] not in verbs:
-            near = difflib.get_close_matches(words[0], [*verbs, "show", "--help", "--version"], n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = nearest(words[0], [*verbs, "show", "--help", "--version"])
             raise InputError(
                 f"unknown verb {words[0]!r}{hint} (there are: {', '.join(verbs)}, show)"
             )

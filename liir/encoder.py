@@ -23,7 +23,7 @@ from liir.colour import rgb_to_lab
 from liir.errors import InputError
 from liir.files import writing, written
 from liir.grid import OFFSET, STRIDE
-from liir.position import Position
+from liir.position import Fixed, Position
 from liir.presets import ModelConfig, Preset, from_dict, preset, to_dict
 
 PAD_TO = 8
@@ -52,7 +52,8 @@ class Block(nn.Module):
         """(B, C, H, W) to (B, C', H/stride, W/stride)."""
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
         y = self.bn2(self.conv2(y))
-        return F.relu(y + self.shortcut(x), inplace=True)
+        y += self.shortcut(x)
+        return F.relu(y, inplace=True)
 
 
 class Encoder(nn.Module):
@@ -68,7 +69,8 @@ class Encoder(nn.Module):
         widths = [max(8, round(channels * config.width / 8) * 8) for channels, _ in _STAGES]
         self.stem = nn.Conv2d(3, widths[0], 7, stride=2, padding=3, bias=False)
         self.stem_bn = nn.BatchNorm2d(widths[0])
-        self.position = Position(config.position, widths[0], config.position_grid)
+        code = Position(config.position, widths[0], config.position_grid)
+        self.position: Position | Fixed = code
         stages = []
         inputs = widths[0]
         for outputs, (_, stride) in zip(widths, _STAGES, strict=True):
@@ -125,7 +127,7 @@ class Encoder(nn.Module):
 
 
 def folded(encoder: Encoder) -> Encoder:
-    """A copy for inference, every batch norm folded into the convolution before it."""
+    """A copy for inference: every batch norm in the convolution before it, position fixed."""
     encoder = copy.deepcopy(encoder).eval()
     encoder.stem, encoder.stem_bn = _fold(encoder.stem, encoder.stem_bn)
     for block in [m for m in encoder.modules() if isinstance(m, Block)]:
@@ -133,6 +135,8 @@ def folded(encoder: Encoder) -> Encoder:
         block.conv2, block.bn2 = _fold(block.conv2, block.bn2)
         if len(block.shortcut):
             block.shortcut[0], block.shortcut[1] = _fold(block.shortcut[0], block.shortcut[1])
+    if isinstance(encoder.position, Position):
+        encoder.position = Fixed(encoder.position)
     return encoder.requires_grad_(False)
 
 

@@ -74,13 +74,21 @@ class CocoWriter(_Writer):
         path: the document, a `.json` file.
         keep: go on from what the journal, else the document, holds of these frames, such as
             `range(120)`; None starts anew.
+        names: object id -> what its category is called; "object 3" where it says nothing.
 
     Raises:
         InputError: a file cannot be written, or the one to go on from is not such a document.
     """
 
-    def __init__(self, path: str | Path, *, keep: Container[int] | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        keep: Container[int] | None = None,
+        names: Mapping[int, str] | None = None,
+    ) -> None:
         self.path = Path(path)
+        self._names = names or {}
         self._journal = self.path.with_name(self.path.name + ".part")
         entries = () if keep is None else self._previous(keep)
         with _beside(self._journal) as file:
@@ -161,9 +169,8 @@ class CocoWriter(_Writer):
             file.write(b'],"annotations":[\n')
             _listed(file, ({"id": i} | each for i, each in enumerate(annotations, start=1)))
             file.write(b'],"categories":[\n')
-            _listed(
-                file, ({"id": number, "name": f"object {number}"} for number in sorted(numbers))
-            )
+            named = {number: self._names.get(number, f"object {number}") for number in numbers}
+            _listed(file, ({"id": number, "name": named[number]} for number in sorted(numbers)))
             file.write(b"]}\n")
         self._journal.unlink()
 

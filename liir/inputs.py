@@ -4,6 +4,7 @@ A check returns the value or raises `InputError`; `naming` puts before it where 
 """
 
 import csv
+import difflib
 import io
 import json
 import re
@@ -58,6 +59,12 @@ def picture_size(height: object, width: object) -> tuple[int, int]:
     if rows * columns > MAX_PIXELS:
         raise InputError(f"{columns}x{rows} is over the limit of {MAX_PIXELS} pixels")
     return rows, columns
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Words to put after a wrong name: what was perhaps meant; "" if nothing is near."""
+    near = difflib.get_close_matches(name, [*known], n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def listed(numbers: Iterable[int]) -> str:

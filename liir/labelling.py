@@ -108,6 +108,7 @@ def label_video(
     resume: bool = False,
     force: bool = False,
     progress: Callable[[Progress], None] | None = None,
+    tracker: Tracker | None = None,
 ) -> Summary:
     """Labels a video into a folder.
 
@@ -128,6 +129,8 @@ def label_video(
         resume: Go on with the job that was interrupted there, if there is one.
         force: Start over. What lies there goes once the first frame has been labelled.
         progress: Called after each frame.
+        tracker: What goes forwards, of the same model and settings; a new one if None. One that
+            has labelled the frames before `start` goes on from there, as in `track`.
 
     Raises:
         InputError: As `track`; or the folder holds results, those of another job, or cannot be
@@ -142,10 +145,13 @@ def label_video(
     if earlier.get("finished"):
         return Summary(earlier["frames"], 0, 0.0, tuple(earlier["skipped"]), folder.present())
     clock = time.monotonic()
-    tracker = Tracker(model, config)
+    going_on = tracker.state() if tracker is not None and tracker.count else None
+    tracker = tracker or Tracker(model, config)
     begin = folder.restore(tracker) if earlier else None
-    left = {f: given for f, given in annotations.items() if begin is None or f >= begin}
     first = start if begin is None else begin
+    left = annotations
+    if begin is not None or going_on is not None:
+        left = {f: given for f, given in annotations.items() if f >= first}
     total = _total(video, start, stop)
 
     def tell(index: int, done: int = 0, labelled: int = 0) -> None:
@@ -167,6 +173,8 @@ def label_video(
             # Nothing is replaced before there is something to replace it with.
             results = chain([next(results)], results)
             folder.clear()
+            if going_on is not None:  # nothing could be gone on with, were it lost
+                folder.save(start, going_on)
         folder.store(job)
     outputs = _Outputs(folder, video, annotations, config, range(start, first))
     labelled = 0

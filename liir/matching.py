@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from liir.kernel import best_keys
 from liir.presets import Similarity
 
 TILE = 8
@@ -78,31 +79,38 @@ def match(
         full: Take the log-sum-exp over the whole window instead of the kept keys.
 
     Returns:
-        `Matches`; products are summed in the dtype of the features.
+        `Matches`; products are summed in the dtype of the features, or in float32.
     """
     references, _, height, width = keys.shape
     radius = min(radius, max(height, width) - 1)
     topk = min(topk, references * height * width)
+    best = None if full else best_keys(query, keys, radius, topk)
+    if best is not None:
+        values = best[0] / temperature
+        return Matches(values, _filled(*best), torch.logsumexp(values, dim=1))
     shape = Strip.whole(height, width)
     values = torch.full((*shape, topk), -torch.inf, device=query.device)
     cells = torch.zeros((*shape, topk), dtype=torch.int64, device=query.device)
     lse = values.new_empty(shape)
     for strip in strips(query[None], keys[None], radius):
         scores = strip.scores[0].flatten(0, 1)  # (n t t, R p p)
-        best, index = largest(scores, topk)
-        found = slice(0, best.shape[1])
-        strip.view(values)[..., found] = strip.fold(best.float() / temperature)
+        top, index = largest(scores, topk)
+        found = slice(0, top.shape[1])
+        strip.view(values)[..., found] = strip.fold(top.float() / temperature)
         strip.view(cells)[..., found] = strip.fold(strip.cells(index, height, width))
         if full:
             total = torch.logsumexp(scores.float() / temperature, dim=1, keepdim=True)
             strip.view(lse[..., None])[:] = strip.fold(total)
     values = values[:height, :width].reshape(-1, topk)
-    cells = cells[:height, :width].reshape(-1, topk)
-    # A window with fewer keys than topk is filled up with weightless copies of the best.
-    cells = torch.where(values > -torch.inf, cells, cells[:, :1])
+    cells = _filled(values, cells[:height, :width].reshape(-1, topk))
     if full:
         return Matches(values, cells, lse[:height, :width].flatten())
     return Matches(values, cells, torch.logsumexp(values, dim=1))
+
+
+def _filled(values: Tensor, cells: Tensor) -> Tensor:
+    """Fills the cells of windows with fewer keys than asked for: weightless copies of the best."""
+    return torch.where(values > -torch.inf, cells, cells[:, :1])
 
 
 def reconstruct(

@@ -45,7 +45,7 @@ class Memory:
 
     Used at step t: the first annotated frame and the latest few (`annotated`); the frames `first`
     steps after the latest one; the frames `recent` steps before t. What is not there is left out,
-    what repeats counts once.
+    what repeats counts once. Where nothing of it is there, the newest frame is used.
 
     Args:
         config: `annotated`, `first`, `recent` and `budget_mib`.
@@ -85,6 +85,8 @@ class Memory:
     def references(self, step: int) -> list[Reference]:
         """What frame `step` is matched with, oldest first."""
         wanted = self._wanted(step)
+        if not wanted & self._kept.keys():
+            wanted = {max(self._kept, default=step)}
         return [r for s, r in sorted(self._kept.items()) if s in wanted]
 
     def state(self) -> dict[str, Any]:
@@ -114,13 +116,14 @@ class Memory:
     def _lasting(self) -> set[int]:
         """Steps that are of use however far the tracker gets, until the next annotation."""
         annotated = sorted(s for s, r in self._kept.items() if r.annotated)
-        latest = {*annotated[:1], *annotated[-self.config.annotated :]}
+        count = self.config.annotated
+        latest = {*annotated[:1], *annotated[-count:]} if count else set()
         return latest | {self.anchor + offset for offset in self.config.first}
 
     def _forget(self, step: int) -> None:
         """Drops what no step from `step` on will ask for, then the oldest beyond the budget."""
         lasting = self._lasting()
-        oldest = step - max(self.config.recent, default=0)
+        oldest = step - max(self.config.recent, default=1)
         self._kept = {s: r for s, r in self._kept.items() if s in lasting or s >= oldest}
         budget = self.config.budget_mib * MIB
         newest = step - 1

@@ -59,6 +59,33 @@ class Position(nn.Module):
         return features + code.to(features.dtype)
 
 
+class Fixed(nn.Module):
+    """A position map that learns no more: resized once, as long as pictures keep their size.
+
+    Args:
+        position: What is fixed; must not change any more.
+    """
+
+    def __init__(self, position: Position) -> None:
+        super().__init__()
+        self.position = position
+        self._code: Tensor | None = None
+
+    def forward(
+        self, features: Tensor, window: Tensor | None = None, shift: Tensor | None = None
+    ) -> Tensor:
+        """As `Position.forward`."""
+        if self.position.kind == "none" or window is not None or shift is not None:
+            added: Tensor = self.position(features, window, shift)
+            return added
+        code, wanted = self._code, features[:1]
+        if code is None or (code.shape, code.dtype, code.device) != (
+            *(wanted.shape, wanted.dtype, wanted.device),
+        ):
+            self._code = code = self.position(torch.zeros_like(wanted))
+        return features + code
+
+
 def sinusoid(channels: int, height: int, width: int) -> Tensor:
     """Two-dimensional sinusoid code (half the channels for y, half for x).
 

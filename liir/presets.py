@@ -60,7 +60,8 @@ class TrackingConfig:
             for it to be taken for new, and left to the background (see `newcomers`); 0: never.
             Needs `topk`.
         feedback: "soft" feeds label scores back as they are, "hard" their one-hot maximum.
-        annotated: Annotated frames matched at most, the latest ones and the very first.
+        annotated: Annotated frames matched at most, the latest ones and the very first; 0: only
+            those that `first` and `recent` name.
         first: References counted from the nearest annotated frame in the direction of travel.
         recent: References counted back from the current frame.
         budget_mib: Bytes that remembered features and labels may take, in MiB.
@@ -132,6 +133,8 @@ class TrainingConfig:
         radius: Half the side of the window colours are rebuilt from, in cells at stride 4.
         similarity: As in `TrackingConfig`.
         temperature: As in `TrackingConfig`.
+        rebuild: "colour" hides a or b and rebuilds it; "lightness", for grey footage, hides
+            the brightness around each pixel and rebuilds that from the detail.
         colour_scale: Factor on colours before the smooth L1 loss.
         learning_rate: Peak of the cosine schedule (Adam).
         warmup: Steps over which the learning rate rises linearly from zero.
@@ -180,6 +183,7 @@ class TrainingConfig:
     radius: int = 6
     similarity: Similarity = "cosine"
     temperature: float = 0.07
+    rebuild: Literal["colour", "lightness"] = "colour"
     colour_scale: float = 20.0
     learning_rate: float = 1e-3
     warmup: int = 50

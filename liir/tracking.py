@@ -163,7 +163,8 @@ class Tracker:
         """Label scores of a frame from those of its references, (K, h, w) float32."""
         config = self.config
         references = self.memory.references(self.count)
-        keys = torch.stack([r.keys for r in references])
+        # Stacked with the channels closest in memory, as the encoder leaves them.
+        keys = torch.stack([r.keys.permute(1, 2, 0) for r in references]).permute(0, 3, 1, 2)
         cells = (query.shape[1], query.shape[2])
         tally: Callable[[Tensor], Tensor]
         new = None

@@ -38,13 +38,21 @@ class VideoWriter:
         rate: frames per second of frames written without a time; 25 if None.
         crf: quality, from 0 (lossless but for the colour format) to 51 (worst).
         start: time of the first frame in the file, in seconds; the others keep their distance.
+        seekable: a keyframe every 12 frames, each frame decoded from those before it alone: any of
+            them is shown at once, for a larger file.
 
     Raises:
         InputError: if nothing can be written there.
     """
 
     def __init__(
-        self, path: str | Path, *, rate: float | None = None, crf: int = 18, start: float = 0.0
+        self,
+        path: str | Path,
+        *,
+        rate: float | None = None,
+        crf: int = 18,
+        start: float = 0.0,
+        seekable: bool = False,
     ) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() not in (".mp4", ".m4v", ".mov"):
@@ -59,7 +67,7 @@ class VideoWriter:
             raise InputError(f"{path}: rate is {rate}; give frames per second, 0.0001 to 10000")
         self._partial = self.path.with_name(f".{self.path.name}.partial.mp4")
         self._step = Fraction(rate or DEFAULT_RATE).limit_denominator(100_000)
-        self._crf, self._start = crf, start
+        self._crf, self._start, self._seekable = crf, start, seekable
         self._size = (0, 0)
         self._first = self._time = 0.0
         self._ticks = -1
@@ -145,6 +153,8 @@ class VideoWriter:
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": str(self._crf), "preset": "fast"}
+        if self._seekable:
+            stream.options |= {"g": "12", "bf": "0", "preset": "veryfast"}
         context: Any = stream.codec_context
         context.time_base = Fraction(1, TICKS)
         # Untagged, players guess: BT.601 or BT.709 by height, and colours shift.

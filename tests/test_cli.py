@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +18,6 @@ from PIL import Image
 import liir
 import liir.labelling
 from liir.annotations import voc_palette
-from liir.cli import main
 from liir.encoder import Encoder, write_weights
 from liir.learning import trainer
 from liir.presets import ModelConfig, Preset, TrackingConfig, TrainingConfig
@@ -29,28 +28,7 @@ FRAMES, HEIGHT, WIDTH = 6, 48, 64
 TINY = ModelConfig(width=0.125, pixel_channels=8, region_channels=8)
 
 
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Outcome]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command line in this process."""
-
-    def call(*words: object) -> Outcome:
-        capsys.readouterr()
-        try:
-            code = main([str(word) for word in words])
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        return Outcome(code, *capsys.readouterr())
-
-    return call
+Run = Callable[..., Any]  # the fixture of tests/conftest.py
 
 
 def picture(index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -98,7 +76,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def track(run: Run, world: Path) -> Run:
     """`liir track VIDEO ... ` with the tiny model, and a good mask unless another is given."""
 
-    def call(video: object, *words: object) -> Outcome:
+    def call(video: object, *words: object) -> Any:
         given = [str(word) for word in words]
         if "--annotation" not in given:
             given += ["--annotation", f"0={world}/mask.png"]
@@ -321,7 +299,7 @@ def test_train_stops_and_resumes_and_its_weights_track(
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["training"]["batch"] == 2
     assert config["training"]["radius"] == 2  # and not that of the tracking
-    assert config["tracking"] == {**config["tracking"], "size": 48, "radius": 12}
+    assert config["tracking"] == {**config["tracking"], "size": 48, "radius": 16}
     assert config["model"] == {**config["model"], "width": 0.125, "position": "none"}
     assert config["training"]["crop_source"] == [*TrainingConfig().crop_source]
 

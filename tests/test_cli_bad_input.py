@@ -4,44 +4,24 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from liir.cli import main
 from liir.encoder import Encoder, write_weights
 from liir.presets import ModelConfig, Preset
 from liir.video import VideoWriter
 
-
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Outcome]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command line in this process."""
-
-    def call(*words: object) -> Outcome:
-        capsys.readouterr()
-        code = main([str(word) for word in words])
-        return Outcome(code, *capsys.readouterr())
-
-    return call
+Run = Callable[..., Any]  # the fixture of tests/conftest.py
 
 
 @pytest.fixture
 def track(run: Run, world: Path) -> Run:
     """`liir track VIDEO ...` with a good mask and model unless others are given."""
 
-    def call(video: object, *words: object) -> Outcome:
+    def call(video: object, *words: object) -> Any:
         given = [str(word) for word in words]
         if "--annotation" not in given:
             given += ["--annotation", f"0={world}/mask.png"]
@@ -151,7 +131,7 @@ def test_bad_input_is_one_line_and_nothing_is_touched(
     assert {path.name for path in world.rglob("*")} == before
 
 
-def check(outcome: Outcome, told: list[str]) -> None:
+def check(outcome: Any, told: list[str]) -> None:
     """Exit code 2 and one line that tells what it must."""
     assert outcome.code == 2, outcome
     assert len(outcome.err.splitlines()) == 1, outcome.err

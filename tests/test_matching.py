@@ -4,10 +4,21 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from liir import matching
+from liir import kernel, matching
 from liir.matching import match, normalise, reconstruct
 
 TEMPERATURE = 0.07
+
+both_ways = pytest.mark.usefixtures("way")
+
+
+@pytest.fixture(params=["PyTorch", "kernel"])
+def way(request, monkeypatch):
+    """Matching without the compiled kernel, and with it where it can be compiled."""
+    if request.param == "PyTorch":
+        monkeypatch.setattr(matching, "best_keys", lambda *_: None)
+    elif not kernel.usable():
+        pytest.skip("no AVX-512 or no C++ compiler: there is no kernel")
 
 
 def features(references, height, width, channels=8, seed=0):
@@ -53,6 +64,7 @@ def test_reconstruction_equals_dense_softmax(height, width, radius, references, 
     assert torch.allclose(lse.flatten().double(), scores.logsumexp(1), atol=1e-5)
 
 
+@both_ways
 @pytest.mark.parametrize("topk", [1, 5])
 @pytest.mark.parametrize(("height", "width", "radius", "references", "labels"), SHAPES)
 def test_matches_equal_dense_topk(height, width, radius, references, labels, topk):
@@ -70,6 +82,7 @@ def test_matches_equal_dense_topk(height, width, radius, references, labels, top
         assert len(set(row[keep].tolist())) == int(keep.sum())
 
 
+@both_ways
 @pytest.mark.parametrize(("height", "width", "radius", "references", "labels"), SHAPES)
 def test_tallied_labels_equal_dense_ones(height, width, radius, references, labels):
     query, keys = features(references, height, width)
@@ -81,6 +94,7 @@ def test_tallied_labels_equal_dense_ones(height, width, radius, references, labe
     assert torch.allclose(found.double(), weights @ values.double(), atol=1e-5)
 
 
+@both_ways
 def test_a_radius_far_beyond_the_map_costs_no_more():
     query, keys = features(2, 6, 9)
     near = match(query, keys, radius=8, topk=3, temperature=TEMPERATURE)
@@ -109,6 +123,7 @@ def test_batch_samples_do_not_meet():
 
 @pytest.mark.parametrize("scores_at_once", [1, 20_000, 1 << 30])
 def test_chunking_changes_nothing(monkeypatch, scores_at_once):
+    monkeypatch.setattr(matching, "best_keys", lambda *_: None)
     query, keys = features(2, 20, 27)
     expected = match(query, keys, radius=5, topk=6, temperature=TEMPERATURE)
     monkeypatch.setattr(matching, "_CHUNK_SCORES", scores_at_once)
@@ -128,6 +143,20 @@ def test_window_over_the_whole_map_is_global_attention():
     assert torch.allclose(rebuilt[0].flatten(1).T, expected, atol=1e-5)
 
 
+@both_ways
+@pytest.mark.parametrize("dims", [(-1,), (-2,), (-1, -2)])
+def test_best_keys_commute_with_flips(dims):
+    query, keys = features(2, 13, 10)
+    values = torch.rand(2, 3, 13, 10)
+
+    def tally(query, keys, values):
+        found = match(query, keys, radius=3, topk=4, temperature=TEMPERATURE)
+        return found.tally(values.permute(0, 2, 3, 1).flatten(0, 2)).T.reshape(3, 13, 10)
+
+    flipped = tally(query.flip(dims), keys.flip(dims), values.flip(dims))
+    assert torch.allclose(flipped, tally(query, keys, values).flip(dims), atol=1e-5)
+
+
 @pytest.mark.parametrize("dims", [(-1,), (-2,), (-1, -2)])
 def test_matching_commutes_with_flips(dims):
     query, keys = features(2, 13, 10)
@@ -143,6 +172,7 @@ def test_matching_commutes_with_flips(dims):
     assert torch.allclose(flipped, rebuilt.flip(dims), atol=1e-5)
 
 
+@both_ways
 def test_identical_frames_match_themselves():
     query, _ = features(1, 19, 23, channels=16)
     found = match(query, query[None], radius=6, topk=1, temperature=TEMPERATURE)
@@ -171,6 +201,7 @@ def test_two_level_topk_is_topk(count):
     assert torch.equal(scores[1:].gather(1, index[1:]), best[1:])
 
 
+@both_ways
 def test_bfloat16_is_close():
     query, keys = features(3, 24, 24, channels=64)
     exact = match(query, keys, radius=5, topk=5, temperature=1.0)

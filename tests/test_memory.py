@@ -47,6 +47,18 @@ def test_without_long_term_references():
     assert steps(memory, 20) == [15, 17, 19]
 
 
+def test_the_annotated_frame_may_be_left_out_too():
+    memory = Memory(TrackingConfig(annotated=0, first=()))
+    fill(memory, range(20))
+    assert steps(memory, 20) == [15, 17, 19]
+
+
+def test_the_newest_frame_stands_in_where_nothing_else_is():
+    memory = Memory(TrackingConfig(annotated=0, first=(), recent=()))
+    fill(memory, range(3))
+    assert steps(memory, 3) == [2]
+
+
 def test_first_references_count_from_the_latest_annotation():
     memory = Memory(TrackingConfig())
     fill(memory, range(31), annotated=(0, 10), corrects=True)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from liir.position import Position, sinusoid
+from liir.position import Fixed, Position, sinusoid
 
 WHOLE = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
 
@@ -111,3 +111,24 @@ def test_resizing_is_smooth() -> None:
     large = position(torch.zeros(1, 4, 32, 32))
     expected = F.interpolate(position.map, (32, 32), mode="bicubic")
     torch.testing.assert_close(large, expected)
+
+
+@pytest.mark.parametrize("kind", ["none", "sinusoid", "learnable"])
+def test_a_fixed_map_is_the_map_at_every_size(kind: str) -> None:
+    position = Position(kind, 8, 16)  # type: ignore[arg-type]
+    fixed = Fixed(position)
+    for size in [(20, 12), (20, 12), (9, 31), (20, 12)]:
+        for dtype in (torch.float32, torch.bfloat16):
+            features = torch.randn(2, 8, *size).to(dtype)
+            assert torch.equal(fixed(features), position(features))
+    shift = torch.tensor([[1, 2]])
+    features = torch.randn(1, 8, 20, 12)
+    assert torch.equal(fixed(features, shift=shift), position(features, shift=shift))
+
+
+def test_a_fixed_map_is_resized_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    fixed = Fixed(Position("learnable", 4, 8))
+    features = torch.randn(1, 4, 12, 12)
+    first = fixed(features)
+    monkeypatch.setattr(F, "interpolate", None)  # cannot be called
+    assert torch.equal(fixed(features), first)

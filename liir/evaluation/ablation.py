@@ -7,80 +7,42 @@ run over many sessions.
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import json
 import shutil
 import statistics
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from liir.encoder import fingerprint, load
+from liir.encoder import Model, fingerprint, load
 from liir.errors import InputError
 from liir.evaluation.benchmarks import Progress as Frames
 from liir.evaluation.benchmarks import evaluate
+from liir.evaluation.plans import DAVIS, VIP, Arm
 from liir.files import written
 from liir.learning import checkpoint as checkpoints
 from liir.learning.trainer import WEIGHTS, Progress, train
 from liir.presets import Preset, preset
 from liir.settings import parse_settings
 
-_INDEX = "clips.json"
+INDEX = "clips.json"
+"""Where cuts were found, in a run's folder and, for all of them, in the ablation's."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Arm:
-    """One way to train, or to track with what another arm has trained.
-
-    Attributes:
-        name: Its folder and its row.
-        preset: What it begins with.
-        settings: Changes, as `liir train --set` takes them.
-        start: The arm with whose weights training begins; None: at random.
-        weights: The arm whose weights are scored; then nothing is trained.
-        tracking: Changes for scoring alone, as `liir evaluate --set` takes them.
-        scored: Whether it has a row; a shared start has none.
-        published: Score of the paper's own arm, in percent, on its own data.
-    """
-
-    name: str
-    preset: str = "position"
-    settings: tuple[str, ...] = ()
-    start: str | None = None
-    weights: str | None = None
-    tracking: tuple[str, ...] = ()
-    scored: bool = True
-    published: float | None = None
-
-
-def ladder() -> list[Arm]:
-    """The published components one by one, `mast`, and the ways of position shifting.
-
-    A rung is half a run of its start's preset and half a run of its own. Arms with position
-    encoding share one start; `baseline` has no position map and `mast` no cosine either, so
-    that each has a start of its own, of the same length. `inter` is the arm of `shifting=roll`.
-    """
-    second = ("second_stage=0",)
-
-    def shifting(kind: str, *more: str) -> Arm:
-        settings = (*second, f"shifting={kind}", *more)
-        return Arm(name=f"shift-{kind}", preset="inter", settings=settings, start="start")
-
-    return [
-        Arm(name="start", scored=False),
-        Arm(name="start-baseline", preset="baseline", scored=False),
-        Arm(name="start-mast", preset="mast", scored=False),
-        Arm(name="baseline", preset="baseline", start="start-baseline"),
-        Arm(name="position", start="start"),
-        Arm(name="inter", preset="inter", settings=second, start="start", published=69.8),
-        Arm(name="compact", preset="compact", settings=second, start="start", published=72.1),
-        Arm(name="compact-training", weights="compact", tracking=("gaussians=0",), published=71.5),
-        Arm(name="mast", preset="mast", start="start-mast", published=65.5),
-        shifting("none"),
-        # Whole maps are kept: fewer frames, or a step would take several times as long.
-        shifting("aligned", "bank_frames=64"),
-        shifting("drop"),
-    ]
+JHMDB = "JHMDB PCK@0.1"
+_STANDARD = {
+    "davis2016": ("J&F-Mean", DAVIS),
+    "davis2017": ("J&F-Mean", DAVIS),
+    "youtube-vos": ("J&F-Mean", DAVIS),
+    "vip": ("mIoU", VIP),
+    "semantic": ("mIoU", VIP),
+    "vip-instances": ("AP^r", "VIP AP^r"),
+    "jhmdb": ("PCK@0.1", JHMDB),
+    "badja": ("PCK@0.1", JHMDB),
+    "points": ("PCK@0.1", JHMDB),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +57,9 @@ class Plan:
         settings: For every arm, such as width=0.5, as `liir train --set` takes them.
         root: The benchmark's folder.
         benchmark: Its name, as for `evaluate`.
-        measure: The score that counts.
+        points: Its table of joints, as for `evaluate`.
         sequences: Of the benchmark; all if empty.
+        given: Weights of arms that are not trained, by the arm's name.
         device: As in `liir.load`.
         workers: As in `liir.train`.
     """
@@ -108,10 +71,21 @@ class Plan:
     root: Path
     settings: tuple[str, ...] = ()
     benchmark: str = "davis2016"
-    measure: str = "J&F-Mean"
+    points: Path | None = None
     sequences: tuple[str, ...] = ()
+    given: Mapping[str, Path] = field(default_factory=dict)
     device: str = "auto"
     workers: int | None = None
+
+    @property
+    def measure(self) -> str:
+        """The score that counts."""
+        return _STANDARD[self.benchmark][0]
+
+    @property
+    def standard(self) -> str:
+        """The set and score of the published figures, for which the benchmark may stand in."""
+        return _STANDARD[self.benchmark][1]
 
     def arm(self, name: str) -> Arm:
         """The arm of that name.
@@ -130,7 +104,8 @@ class Plan:
 
     def weights(self, arm: Arm, seed: int) -> Path:
         """What is scored of an arm."""
-        return self.folder(self.arm(arm.weights) if arm.weights else arm, seed) / WEIGHTS
+        trained = self.arm(arm.weights) if arm.weights else arm
+        return self.given.get(trained.name) or self.folder(trained, seed) / WEIGHTS
 
     def config(self, arm: Arm, seed: int) -> Preset:
         """What an arm trains."""
@@ -148,7 +123,7 @@ class Plan:
         def add(name: str) -> None:
             arm = self.arm(name)
             wanted.add(name)
-            for other in (arm.start, arm.weights):
+            for other in () if name in self.given else (arm.start, arm.weights):
                 if other is not None:
                     add(other)
 
@@ -166,7 +141,7 @@ def train_arm(
         InputError: What is there was trained otherwise, or `train` cannot.
         KeyboardInterrupt: A signal stopped it; the same call goes on.
     """
-    if arm.weights is not None:
+    if arm.weights is not None or arm.name in plan.given:
         return
     folder, wanted = plan.folder(arm, seed), plan.config(arm, seed)
     resume = (folder / checkpoints.FILE).exists()
@@ -180,9 +155,9 @@ def train_arm(
         if state.step >= plan.steps and (folder / WEIGHTS).exists():
             return
     folder.mkdir(parents=True, exist_ok=True)
-    shared = plan.out / _INDEX  # to look through the videos once and for all
-    if shared.exists() and not (folder / _INDEX).exists():
-        shutil.copyfile(shared, folder / _INDEX)
+    shared = plan.out / INDEX  # to look through the videos once and for all
+    if shared.exists() and not (folder / INDEX).exists():
+        shutil.copyfile(shared, folder / INDEX)
     init = plan.folder(plan.arm(arm.start), seed) / WEIGHTS if arm.start and not resume else None
     train(
         plan.footage,
@@ -196,7 +171,7 @@ def train_arm(
         progress=progress,
     )
     with written(shared) as partial:
-        shutil.copyfile(folder / _INDEX, partial)
+        shutil.copyfile(folder / INDEX, partial)
     if checkpoints.restore(folder).step < plan.steps:
         raise KeyboardInterrupt(f"{folder} is kept; the same command goes on")
 
@@ -210,9 +185,9 @@ def score_arm(
         `plan.measure`, a fraction.
     """
     model = load(plan.weights(arm, seed), device=plan.device)
-    known = _score(plan, arm, seed)
-    if known is not None and known["weights"] == fingerprint(model.encoder):
-        return float(known["score"])
+    known = _score(plan, arm, seed, model)
+    if known is not None:
+        return known
     changes = parse_settings(arm.tracking, "tracking")["tracking"]
     folder = plan.folder(arm, seed)
     report = evaluate(
@@ -220,54 +195,117 @@ def score_arm(
         plan.root,
         model,
         config=dataclasses.replace(model.preset.tracking, **changes),
+        points=plan.points,
         sequences=plan.sequences,
         out=folder / "predictions",
         progress=progress,
     )
     score = report.summary[plan.measure]
-    entry = {"score": score, "weights": fingerprint(model.encoder)} | json.loads(report.to_json())
+    entry = {"score": score, "weights": fingerprint(model.encoder)}
+    entry |= {"sequences": sorted(plan.sequences)} if plan.sequences else {}
     with written(_score_file(plan, arm, seed)) as partial:
-        partial.write_text(json.dumps(entry, indent=1) + "\n", "utf-8")
+        partial.write_text(
+            json.dumps(entry | json.loads(report.to_json()), indent=1) + "\n", "utf-8"
+        )
     return score
 
 
-def to_markdown(plan: Plan, seeds: Sequence[int]) -> str:
-    """The table of what is finished, in percent: each seed, mean, standard deviation over seeds."""
-    head = ["arm", *(f"seed {seed}" for seed in seeds), "mean", "sd", "published"]
-    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
-    lines += ["| " + " | ".join(cells) + " |" for cells in _rows(plan, seeds)]
-    return "\n".join(lines) + "\n"
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A row of the table, in percent.
+
+    Attributes:
+        benchmark: What was scored.
+        arm: The arm's name.
+        scores: Of each seed; None where there is none yet.
+        published: The paper's figure, if it has one.
+        standard: The set and score that it is of.
+    """
+
+    benchmark: str
+    arm: str
+    scores: tuple[float | None, ...]
+    published: float | None
+    standard: str
+
+    @property
+    def known(self) -> list[float]:
+        """The scores that are there."""
+        return [score for score in self.scores if score is not None]
+
+    def cells(self) -> list[str]:
+        """As text, empty where there is nothing to tell."""
+        numbers = [*self.scores, statistics.mean(self.known) if self.known else None]
+        numbers.append(statistics.stdev(self.known) if len(self.known) > 1 else None)
+        numbers.append(self.published)
+        told = ["" if number is None else f"{number:.1f}" for number in numbers]
+        return [self.benchmark, self.arm, *told, self.standard if told[-1] else ""]
 
 
-def to_csv(plan: Plan, seeds: Sequence[int]) -> str:
-    """The same as CSV."""
-    head = ["arm", *(f"seed {seed}" for seed in seeds), "mean", "sd", "published"]
-    return "\n".join(",".join(cells) for cells in [head, *_rows(plan, seeds)]) + "\n"
-
-
-def _rows(plan: Plan, seeds: Sequence[int]) -> list[list[str]]:
-    rows = []
+def lines_of(plan: Plan, seeds: Sequence[int]) -> list[Line]:
+    """What is finished of a plan, a line for each arm that is scored."""
+    lines = []
     for arm in plan.arms:
         if not arm.scored:
             continue
         known = [_score(plan, arm, seed) for seed in seeds]
-        scores = [100 * float(entry["score"]) for entry in known if entry]
-        cells = [f"{100 * float(entry['score']):.1f}" if entry else "" for entry in known]
-        cells.append(f"{statistics.mean(scores):.1f}" if scores else "")
-        cells.append(f"{statistics.stdev(scores):.1f}" if len(scores) > 1 else "")
-        cells.append("" if arm.published is None else f"{arm.published:.1f}")
-        rows.append([arm.name, *cells])
-    return rows
+        scores = tuple(None if score is None else 100 * score for score in known)
+        told = {"benchmark": plan.benchmark, "arm": arm.name, "standard": plan.standard}
+        published = arm.published.get(plan.standard)
+        lines.append(Line(**told, scores=scores, published=published))
+    return lines
+
+
+def to_markdown(plans: Sequence[Plan], seeds: Sequence[int]) -> str:
+    """The table of what is finished, in percent: each seed, mean, standard deviation over seeds.
+
+    Below it stands what was scored, and what it stands in for.
+    """
+    head = _head(seeds)
+    text = ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * (len(head) - 3) + "---|"]
+    for plan in plans:
+        text += ["| " + " | ".join(line.cells()) + " |" for line in lines_of(plan, seeds)]
+    for plan in plans:
+        count = f"{len(plan.sequences)} sequences" if plan.sequences else "all sequences"
+        names = ", ".join(plan.sequences) if 0 < len(plan.sequences) <= 4 else count
+        own = plan.benchmark in ("davis2017", "vip", "vip-instances", "jhmdb")
+        beside = "to be set beside" if own else "stands in for"
+        text += ["", f"{plan.benchmark}: {plan.measure} of {names}; {beside} {plan.standard}."]
+    return "\n".join(text) + "\n"
+
+
+def to_csv(plans: Sequence[Plan], seeds: Sequence[int]) -> str:
+    """The same as CSV."""
+    text = io.StringIO(newline="")
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(_head(seeds))
+    table.writerows(line.cells() for plan in plans for line in lines_of(plan, seeds))
+    return text.getvalue()
+
+
+def _head(seeds: Sequence[int]) -> list[str]:
+    told = [f"seed {seed}" for seed in seeds]
+    return ["benchmark", "arm", *told, "mean", "sd", "published", "published on"]
 
 
 def _score_file(plan: Plan, arm: Arm, seed: int) -> Path:
     return plan.folder(arm, seed) / f"{plan.benchmark}.json"
 
 
-def _score(plan: Plan, arm: Arm, seed: int) -> dict[str, float | str] | None:
-    """What an arm scored before; None if it has not, or the file is damaged."""
+def _score(plan: Plan, arm: Arm, seed: int, model: Model | None = None) -> float | None:
+    """What an arm scored before, a fraction.
+
+    None if it has not, or with other weights than the model's, or on other sequences, or the file
+    is damaged.
+    """
     try:
         entry = json.loads(_score_file(plan, arm, seed).read_text("utf-8"))
-        return {"score": float(entry["score"]), "weights": str(entry["weights"])}
+        score, weights = float(entry["score"]), str(entry["weights"])
+        # The files of older runs have rows alone.
+        rows = {str(row["sequence"]) for row in entry["rows"]}
+        sequences = {*entry.get("sequences", rows)}
     except (OSError, ValueError, TypeError, KeyError):
         return None
+    other = model is not None and weights != fingerprint(model.encoder)
+    other = other or bool(plan.sequences and sequences != {*plan.sequences})
+    return None if other else score

@@ -26,6 +26,7 @@ from liir.evaluation.sources import copied as copied
 from liir.evaluation.sources import tracked as tracked
 from liir.evaluation.stored import Prediction as Prediction
 from liir.files import written
+from liir.inputs import nearest
 from liir.presets import TrackingConfig
 from liir.settings import LEAST_SIZE
 
@@ -106,7 +107,8 @@ def benchmark(name: str, points: Path | None = None, split: str | None = None) -
         ),
     }
     if name not in known:
-        raise InputError(f"no benchmark is called {name!r}; there are {', '.join(known)}")
+        hint = nearest(name, known)
+        raise InputError(f"no benchmark is called {name!r}{hint} (there are: {', '.join(known)})")
     if points is not None and name not in ("badja", "points"):
         raise InputError(f"{name} has no table of points: leave {points} out")
     if split is not None and name in ("badja", "semantic", "points"):
@@ -323,7 +325,10 @@ def _chosen(every: list[Sequence], names: Collection[str]) -> list[Sequence]:
     known = [each.name for each in every]
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise InputError(f"no sequence is called {unknown[0]!r}; there are {', '.join(known)}")
+        hint = nearest(unknown[0], known)
+        raise InputError(
+            f"no sequence is called {unknown[0]!r}{hint} (there are: {', '.join(known)})"
+        )
     return [each for each in every if not names or each.name in names]
 
 

@@ -320,22 +320,3 @@ def pck(errors: Floats, thresholds: Iterable[float]) -> dict[float, float]:
         with np.errstate(invalid="ignore", divide="ignore"):
             shares[threshold] = mean((errors <= threshold).sum(1) / counted.sum(1))
     return shares
-
-
-def jhmdb_pck(
-    clips: Iterable[tuple[Floats, Floats]], thresholds: Iterable[float] = (0.1, 0.2, 0.3, 0.4, 0.5)
-) -> dict[float, float]:
-    """PCK of JHMDB as the script published with CRW (Jabri et al., NeurIPS 2020) computes it.
-
-    Frame 0 is left out; a joint whose predicted x is negative is invisible in that frame: it
-    neither counts nor spans the box.
-
-    Args:
-        clips: (truth, prediction) of each clip, both (2, K, T) float, x then y in pixels.
-        thresholds: as of `pck`.
-
-    Returns:
-        threshold -> PCK over all clips.
-    """
-    errors = [joint_errors(true, given, given[0] >= 0)[:, 1:] for true, given in clips]
-    return pck(np.concatenate(errors, axis=1), thresholds)

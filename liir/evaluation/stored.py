@@ -99,7 +99,7 @@ def stored(folder: Path, sequence: Sequence) -> Iterator[Predicted]:
             yield Predicted(index, labels)
 
 
-def check_stored(folder: Path, sequences: Iterable[Sequence], known: Iterable[str]) -> None:
+def check_stored(folder: Path, sequences: Collection[Sequence], known: Collection[str]) -> None:
     """See that there is a file for every frame that counts, before anything is scored.
 
     Args:
@@ -125,16 +125,26 @@ def check_stored(folder: Path, sequences: Iterable[Sequence], known: Iterable[st
             f"{folder / unlisted[0]}: the benchmark has no sequence of that name "
             f"({len(unlisted)} such); remove the folder or choose another benchmark"
         )
+    missing = [each for each in sequences if not _folder(folder, each).is_dir()]
+    if missing:
+        first = missing[0]
+        file = POINTS if first.joints else f"{first.stems[-1]}.png"
+        raise InputError(
+            f"{folder}: no predictions for {len(missing)} of {len(sequences)} sequences, "
+            f"first {first.name}: expected {first.name}/{file} and the like; "
+            f"found {content(folder)}"
+        )
     for sequence in sequences:
         here = _folder(folder, sequence)
-        if not here.is_dir():
-            raise InputError(
-                f"{folder}: no predictions for {sequence.name}; found {content(folder)}"
-            )
         if sequence.joints:
             require([here / POINTS], f"{here}: tables of points")
             continue
         files = [here / f"{sequence.stems[index]}.png" for index in sequence.counted]
+        if files and not any(file.is_file() for file in files):
+            raise InputError(
+                f"{here}: none of the {len(files)} predictions that count is there, "
+                f"first {files[0].name}; found {content(here)}"
+            )
         require(files, f"{here}: predictions")
         # Frames counted from 1 where they should be from 0 are all there but one, and all wrong.
         ends = (min(sequence.stems), max(sequence.stems))

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_BLOCK = 2048
-"""Negatives compared at once: 4,096 queries then take 32 MiB."""
+_BLOCK = 1024
+"""Negatives compared at once: 4,096 queries then take 16 MiB."""
 
 
 _LARGE = 1 << 16

@@ -24,6 +24,7 @@ from liir.learning.reconstruction import (
     hidden_colours,
     inter_video_loss,
     intra_video_losses,
+    split_lightness,
 )
 from liir.matching import normalise
 from liir.presets import Preset, TrainingConfig
@@ -82,7 +83,7 @@ class Objective(nn.Module):
 
     def start_from(self, state: Mapping[str, Tensor]) -> None:
         """Takes over an encoder's state (`start.read`); what it lacks stays as it is."""
-        self.encoder.load_state_dict(state, strict=False)
+        self.encoder.load_state_dict({**self.encoder.state_dict(), **state})
         self.slow_head.load_state_dict(self.encoder.region_head.state_dict())
 
     def forward(
@@ -105,7 +106,12 @@ class Objective(nn.Module):
         config = self.preset.training
         batch, frames = lab.shape[:2]
         assert batch == len(self.team.slots(config.batch)), "not this process's share of the batch"
-        seen = drop_channel(lab.flatten(0, 1), dropped.repeat_interleave(frames))
+        if config.rebuild == "lightness":
+            detail, hidden = split_lightness(lab)
+            seen = detail.flatten(0, 1)
+        else:
+            hidden = hidden_colours(lab, dropped)
+            seen = drop_channel(lab.flatten(0, 1), dropped.repeat_interleave(frames))
         if window is not None:
             window = window.repeat_interleave(frames, dim=0)
         inter = second and self.bank is not None
@@ -118,7 +124,6 @@ class Objective(nn.Module):
                 shifted = self._shifted(early, trunk, window)
                 region = self.encoder.region_head(shifted)
                 slow = self.slow_head(shifted.detach().unflatten(0, (batch, frames))[:, -1])
-        hidden = hidden_colours(lab, dropped)
         compact = second and config.compact_weight > 0 and config.gaussians > 0
         losses = intra_video_losses(pixel, hidden, config, compact=compact)
         if compact:

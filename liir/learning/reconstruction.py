@@ -78,6 +78,28 @@ def hidden_colours(lab: Tensor, dropped: Tensor) -> Tensor:
     return lab[samples, :, dropped][:, :, None]
 
 
+def split_lightness(lab: Tensor) -> tuple[Tensor, Tensor]:
+    """What is hidden of footage without colour: brightness, while its detail stays to be seen.
+
+    L is parted into its mean over a neighbourhood of about two cells and what differs from it.
+    Where there is no a and b to rebuild, the former takes their place: the network does not see it.
+
+    Args:
+        lab: (B, T, 3, H, W) scaled Lab.
+
+    Returns:
+        (B, T, 3, H, W) with the detail in the place of L; (B, T, 1, H, W), the mean.
+    """
+    lightness = lab[:, :, :1].flatten(0, 1)
+    side = 2 * STRIDE + 1
+    mean = lightness
+    for _ in range(2):  # twice a box is nearly a Gaussian
+        padded = F.pad(mean, (STRIDE, STRIDE, STRIDE, STRIDE), mode="replicate")
+        mean = F.avg_pool2d(padded, side, stride=1)
+    hidden = mean.unflatten(0, lab.shape[:2])
+    return torch.cat((lab[:, :, :1] - hidden, lab[:, :, 1:]), dim=2), hidden
+
+
 def intra_video_losses(
     features: Tensor, hidden: Tensor, config: TrainingConfig, *, compact: bool = False
 ) -> dict[str, Tensor]:

@@ -131,7 +131,7 @@ def index_shots(
     if not shots:
         raise InputError(
             f"none of the {len(sources)} videos has two readable frames in a row; "
-            "training needs moving pictures"
+            "training needs moving pictures, or photographs given as stills:FOLDER"
         )
     # By content, not by place: a run can go on where its videos lie elsewhere.
     order = sorted(shots.values(), key=lambda shot: (shot.place, shot.video, shot.path, shot.start))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,6 +11,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
 from liir.errors import InputError
+from liir.inputs import nearest
 from liir.show.use import Use
 from liir.terminal import bar
 
@@ -55,8 +55,7 @@ def show(words: Sequence[str]) -> str:
             lines += [f"  {name:<11} {(figure.__doc__ or '').splitlines()[0]}"]
         return "\n".join([*lines, "", "liir show FIGURE --help tells all about one."])
     if name not in FIGURES:
-        near = difflib.get_close_matches(name, FIGURES, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = nearest(name, FIGURES)
         raise InputError(f"unknown figure {name!r}{hint} (there are: {', '.join(FIGURES)})")
     config = (tyro.conf.FlagCreatePairsOff,)
     file = tyro.cli(FIGURES[name], prog=f"liir show {name}", args=words[1:], config=config)

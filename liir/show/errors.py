@@ -39,7 +39,7 @@ def show_errors(clip: Clip, takes: Sequence[Take], out: Path) -> None:
         InputError: The sequence has joints, matplotlib is not installed, or it cannot be written.
     """
     suffix(out, ".png")
-    if not clip.masks:
+    if clip.joints:
         raise InputError(f"{clip.name}: has joints, and J is of masks; try liir show results")
     if not clip.counted:
         raise InputError(f"{clip.name}: its truth is hidden; try liir show results")

@@ -140,7 +140,8 @@ class Stage:
 def truth(clip: Clip) -> Take:
     """The ground truth of a sequence, of the first frame and of those that are scored."""
     frames = scored(clip)
-    labels = {i: clip.truth(i) for i in frames if i in clip.masks}
+    # Beside joints, masks are there for the size of the animal alone.
+    labels = {i: clip.truth(i) for i in frames if i in clip.masks and not clip.joints}
     points: dict[int, Points] = {
         i: {name: (*clip.joints[i][name], 1.0) for name in joints(clip) if name in clip.joints[i]}
         for i in frames

@@ -204,3 +204,40 @@ def badja(tmp_path: Path) -> Path:
     (root / "joint_annotations").mkdir()
     (root / "joint_annotations" / "bear.json").write_text(json.dumps(records))
     return root
+
+
+@pytest.fixture(scope="session")
+def tiny_settings() -> tuple[str, ...]:
+    """Of a training that takes no time."""
+    return (
+        *("width=0.125", "batch=2", "crop=32", "crop_source=24,48", "gap=2", "chunk=6", "reuse=2"),
+        *("training.radius=3", "warmup=2", "bank_frames=4", "bank_points=2", "inter_radius=1"),
+        *("position_grid=8", "tracking.size=0", "tracking.radius=3"),
+    )
+
+
+def frames(folder: Path, count: int, seed: int) -> Path:
+    """A texture that moves."""
+    folder.mkdir(parents=True)
+    wide = np.random.default_rng(seed).integers(0, 256, (12, 40, 3), dtype=np.uint8)
+    wide = wide.repeat(4, 0).repeat(4, 1)
+    for i in range(count):
+        Image.fromarray(wide[:, 2 * i : 2 * i + 64]).save(folder / f"{i:05}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two clips to train on, one sequence to score."""
+    root = tmp_path_factory.mktemp("world")
+    for seed in range(2):
+        frames(root / "clips" / str(seed), 8, seed)
+    frames(root / "davis/JPEGImages/one", 5, 7)
+    (root / "davis/Annotations/one").mkdir(parents=True)
+    (root / "davis/ImageSets").mkdir()
+    (root / "davis/ImageSets/val.txt").write_text("one\n")
+    for i in range(5):
+        mask = np.zeros((48, 64), np.uint8)
+        mask[12:36, 24 - 2 * i : 48 - 2 * i] = 255
+        Image.fromarray(mask).save(root / f"davis/Annotations/one/{i:05}.png")
+    return root

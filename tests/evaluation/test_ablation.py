@@ -5,66 +5,41 @@ import io
 import json
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from liir.encoder import read_weights
 from liir.errors import InputError
 from liir.evaluation import ablation
-from liir.evaluation.ablation import Arm, Plan, ladder, score_arm, train_arm
+from liir.evaluation.ablation import Plan, score_arm, train_arm
+from liir.evaluation.plans import DAVIS, Arm, ladder
 from liir.learning import checkpoint as checkpoints
 from liir.presets import to_dict
 
-TINY = (
-    *("width=0.125", "batch=2", "crop=32", "crop_source=24,48", "gap=2", "chunk=6", "reuse=2"),
-    *("training.radius=3", "warmup=2", "bank_frames=4", "bank_points=2", "inter_radius=1"),
-    *("position_grid=8", "tracking.size=0", "tracking.radius=3"),
-)
+Make = Callable[..., Plan]
 
 
-def frames(folder: Path, count: int, seed: int) -> Path:
-    """A texture that moves."""
-    folder.mkdir(parents=True)
-    wide = np.random.default_rng(seed).integers(0, 256, (12, 40, 3), dtype=np.uint8)
-    wide = wide.repeat(4, 0).repeat(4, 1)
-    for i in range(count):
-        Image.fromarray(wide[:, 2 * i : 2 * i + 64]).save(folder / f"{i:05}.png")
-    return folder
+@pytest.fixture
+def plan(world: Path, tiny_settings: tuple[str, ...]) -> Make:
+    """The ladder over two clips, in an OUT."""
 
+    def make(out: Path, **changes: object) -> Plan:
+        made = Plan(
+            out=out,
+            arms=ladder(),
+            footage=[world / "clips"],
+            steps=6,
+            settings=tiny_settings,
+            root=world / "davis",
+            workers=0,
+        )
+        return replace(made, **changes)  # type: ignore[arg-type]
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two clips to train on, one sequence to score."""
-    root = tmp_path_factory.mktemp("world")
-    for seed in range(2):
-        frames(root / "clips" / str(seed), 8, seed)
-    frames(root / "davis/JPEGImages/one", 5, 7)
-    (root / "davis/Annotations/one").mkdir(parents=True)
-    (root / "davis/ImageSets").mkdir()
-    (root / "davis/ImageSets/val.txt").write_text("one\n")
-    for i in range(5):
-        mask = np.zeros((48, 64), np.uint8)
-        mask[12:36, 24 - 2 * i : 48 - 2 * i] = 255
-        Image.fromarray(mask).save(root / f"davis/Annotations/one/{i:05}.png")
-    return root
-
-
-def plan(world: Path, out: Path, **changes: object) -> Plan:
-    made = Plan(
-        out=out,
-        arms=ladder(),
-        footage=[world / "clips"],
-        steps=6,
-        settings=TINY,
-        root=world / "davis",
-        workers=0,
-    )
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return make
 
 
 def fields(one: object, other: object) -> set[str]:
@@ -73,8 +48,8 @@ def fields(one: object, other: object) -> set[str]:
     return {f"{p}.{n}" for p in parts for n in a[p] if a[p][n] != b[p][n]}
 
 
-def test_arms_differ_in_what_they_are_about(world: Path, tmp_path: Path) -> None:
-    made = plan(world, tmp_path)
+def test_arms_differ_in_what_they_are_about(plan: Make, tmp_path: Path) -> None:
+    made = plan(tmp_path)
     config = {arm.name: made.config(arm, 3) for arm in made.arms}
     assert {c.training.seed for c in config.values()} == {3}
     assert {c.model.width for c in config.values()} == {0.125}
@@ -95,8 +70,8 @@ def test_arms_differ_in_what_they_are_about(world: Path, tmp_path: Path) -> None
     }
 
 
-def test_arms_come_after_what_they_need(world: Path, tmp_path: Path) -> None:
-    made = plan(world, tmp_path)
+def test_arms_come_after_what_they_need(plan: Make, tmp_path: Path) -> None:
+    made = plan(tmp_path)
     assert [a.name for a in made.needed(["compact-training", "mast"])] == [
         *("start", "start-mast", "compact", "compact-training", "mast")
     ]
@@ -109,10 +84,10 @@ def test_arms_come_after_what_they_need(world: Path, tmp_path: Path) -> None:
 
 
 def test_a_killed_session_goes_on_where_it_was(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arms = [a for a in ladder() if a.name in ("start", "inter")]
-    whole, half = (plan(world, tmp_path / name, arms=arms) for name in ("whole", "half"))
+    whole, half = (plan(tmp_path / name, arms=arms) for name in ("whole", "half"))
     for arm in arms:
         train_arm(whole, arm, 0)
 
@@ -140,17 +115,17 @@ def test_a_killed_session_goes_on_where_it_was(
     with pytest.raises(InputError, match="6 steps instead of 7"):
         train_arm(replace(half, steps=7), arms[0], 0)
     with pytest.raises(InputError, match="trained with other settings"):
-        train_arm(replace(half, settings=(*TINY, "batch=3")), arms[0], 0)
+        train_arm(replace(half, settings=(*half.settings, "batch=3")), arms[0], 0)
 
 
-def test_scores_and_the_table(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_and_the_table(plan: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arms = [
         Arm(name="start", scored=False),
-        Arm(name="one", start="start", published=65.5),
+        Arm(name="one", start="start", published={DAVIS: 65.5}),
         Arm(name="again", weights="one", tracking=("gaussians=2",)),
         Arm(name="later", start="start"),
     ]
-    made = plan(world, tmp_path, arms=arms, steps=2)
+    made = plan(tmp_path, arms=arms, steps=2)
     scores = {}
     for seed in (0, 1):
         for arm in arms[:3]:
@@ -160,16 +135,24 @@ def test_scores_and_the_table(world: Path, tmp_path: Path, monkeypatch: pytest.M
     assert all(0 < score < 1 for score in scores.values())
     assert scores["one", 0] != scores["one", 1]
     assert scores["one", 0] != scores["again", 0]
-    rows = list(csv.reader(io.StringIO(ablation.to_csv(made, [0, 1]))))
-    assert rows[0] == ["arm", "seed 0", "seed 1", "mean", "sd", "published"]
+    rows = list(csv.reader(io.StringIO(ablation.to_csv([made], [0, 1]))))
+    assert rows[0] == [
+        *("benchmark", "arm", "seed 0", "seed 1", "mean", "sd", "published", "published on")
+    ]
     a, b = (round(100 * scores["one", seed], 1) for seed in (0, 1))
-    assert [float(x) for x in rows[1][1:3]] == [a, b]
-    assert float(rows[1][3]) == pytest.approx((a + b) / 2, abs=0.11)
-    assert float(rows[1][4]) == pytest.approx(abs(a - b) / 2**0.5, abs=0.11)
-    assert rows[1][5] == "65.5"
-    assert [row[0] for row in rows[1:]] == ["one", "again", "later"]
-    assert rows[3] == ["later", "", "", "", "", ""]
-    assert ablation.to_markdown(made, [0, 1]).splitlines()[2].startswith(f"| one | {a:.1f} | ")
+    assert [float(x) for x in rows[1][2:4]] == [a, b]
+    assert float(rows[1][4]) == pytest.approx((a + b) / 2, abs=0.11)
+    assert float(rows[1][5]) == pytest.approx(abs(a - b) / 2**0.5, abs=0.11)
+    assert rows[1][6:] == ["65.5", DAVIS]
+    assert [row[1] for row in rows[1:]] == ["one", "again", "later"]
+    assert rows[3] == ["davis2016", "later", "", "", "", "", "", ""]
+    text = ablation.to_markdown([made], [0, 1]).splitlines()
+    assert text[2].startswith(f"| davis2016 | one | {a:.1f} | ")
+    assert text[-1] == f"davis2016: J&F-Mean of all sequences; stands in for {DAVIS}."
+    # What was scored on other sequences is not in the table.
+    known, other = (replace(made, sequences=(name,)) for name in ("one", "two"))
+    assert ablation.lines_of(known, [0])[0].scores == (100 * scores["one", 0],)
+    assert ablation.lines_of(other, [0])[0].scores == (None,)
 
     calls = []
     evaluate = ablation.evaluate

@@ -158,9 +158,12 @@ def test_missing_and_misshapen_predictions_are_explained(root: Path, perfect: To
 
 
 def test_bad_choices_are_explained(root: Path) -> None:
-    with pytest.raises(InputError, match="no benchmark is called 'davis'; there are davis2016,"):
+    with pytest.raises(
+        InputError,
+        match=r"is called 'davis'; did you mean davis2017\? \(there are: davis2016,",
+    ):
         evaluate("davis", root, source=copied)
-    with pytest.raises(InputError, match="no sequence is called 'cat'; there are move, rest"):
+    with pytest.raises(InputError, match=r"is called 'cat' \(there are: move, rest"):
         evaluate("davis2016", root, source=copied, sequences=["cat"])
     with pytest.raises(InputError, match="give a model, a source or a folder of predictions"):
         evaluate("davis2016", root)

@@ -3,14 +3,13 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from liir.cli import main
 from liir.encoder import Encoder, write_weights
 from liir.export import write_label_png
 from liir.presets import ModelConfig, Preset, TrackingConfig
@@ -18,25 +17,7 @@ from liir.presets import ModelConfig, Preset, TrackingConfig
 FRAMES, HEIGHT, WIDTH = 6, 48, 64
 
 
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Outcome]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command line in this process."""
-
-    def call(*words: object) -> Outcome:
-        capsys.readouterr()
-        code = main([str(word) for word in words])
-        return Outcome(code, *capsys.readouterr())
-
-    return call
+Run = Callable[..., Any]  # the fixture of tests/conftest.py
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +78,7 @@ def test_evaluate_models_and_what_they_predicted(
     assert "square" in outcome.out
     outcome = run(*start, *words, "--sequences", "circle")
     assert outcome.code == 2
-    assert "'circle'; there are square" in outcome.err
+    assert "'circle' (there are: square)" in outcome.err
 
 
 def test_evaluate_scores_files_with_other_processes_and_as_a_table(

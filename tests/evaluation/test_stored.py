@@ -65,13 +65,19 @@ def test_what_is_missing_is_named_beforehand(tmp_path: Path) -> None:
     (folder / "00000.png").unlink()  # the first and the last frame do not count
     (folder / "00003.png").unlink()
     check_stored(out, [ant], known)
-    with pytest.raises(InputError, match="no predictions for cat; found ant"):
+    with pytest.raises(
+        InputError, match=r"1 of 2 sequences, first cat: expected cat/00003\.png .*; found ant"
+    ):
         check_stored(out, [ant, cat], known)
     with pytest.raises(InputError, match="ant: the benchmark has no sequence of that name"):
         check_stored(out, [cat], ["cat"])
     (folder / "00002.png").unlink()
     with pytest.raises(InputError, match=r"predictions: 1 of 2 missing, first 00002.png"):
         check_stored(out, [ant], known)
+    (folder / "00001.png").rename(folder / "00001.tif")
+    with pytest.raises(InputError, match=r"none of the 2 .* first 00001.png; found 00001.tif"):
+        check_stored(out, [ant], known)
+    check_stored(out, [sequence("ant", counted=())], known)  # nothing counts, nothing is missing
 
 
 def test_frames_counted_from_one_are_not_scored_against_their_neighbours(tmp_path: Path) -> None:

@@ -2,43 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from liir.cli import main
 from liir.encoder import Encoder, write_weights
 from liir.export import write_label_png
 from liir.presets import ModelConfig, Preset, TrackingConfig
 from liir.video import VideoWriter
 
 FRAMES, HEIGHT, WIDTH = 6, 64, 96
-
-
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Outcome]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command line in this process."""
-
-    def call(*words: object) -> Outcome:
-        capsys.readouterr()
-        try:
-            code = main([str(word) for word in words])
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        return Outcome(code, *capsys.readouterr())
-
-    return call
 
 
 def scene(index: int) -> tuple[np.ndarray, np.ndarray]:

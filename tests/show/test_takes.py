@@ -90,7 +90,7 @@ def test_what_is_not_there(world: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown model 'nothing'"):
         stage.entry("name=nothing", [stage.clip("one")], no_model)
     (tmp_path / "one").mkdir()
-    with pytest.raises(InputError, match=r"predictions: 4 of 4 missing, first 00001\.png"):
+    with pytest.raises(InputError, match=r"none of the 4 predictions .* first 00001\.png"):
         stage.entry(str(tmp_path), [stage.clip("one")], no_model)
     with pytest.raises(InputError, match="no benchmark is called"):
         Stage("davis", world / "data")

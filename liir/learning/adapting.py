@@ -1,0 +1,123 @@
+"""Features made better for somebody's own footage, without a label: gentle training."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from liir.colour import rgb_to_lab
+from liir.encoder import find_weights
+from liir.errors import InputError
+from liir.files import writing
+from liir.learning.places import find_videos
+from liir.learning.trainer import Progress, train
+from liir.presets import Preset
+from liir.video import open_video
+
+LEARNING_RATE = 1e-4
+"""A tenth of a new run's: what the weights know must not be forgotten."""
+WARMUP = 20
+_GREY = 0.02  # mean magnitude of scaled a and b below which there is no colour to rebuild
+_LOOKED_AT = 5  # frames of a video
+
+
+def adapt(
+    folders: Sequence[str | Path],
+    weights: str | Path,
+    out: str | Path,
+    *,
+    steps: int | None = None,
+    minutes: float | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    indexing: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Continues the training of weights on unlabelled footage.
+
+    Footage without colour has none to rebuild: its brightness is rebuilt from its detail.
+
+    Args:
+        folders: Videos, or folders of videos or of frames.
+        weights: Where to begin, by the names that `liir.load` knows.
+        out: The weights file to write.
+        steps: As in `train`.
+        minutes: As in `train`.
+        device: As in `train`.
+        workers: As in `train`.
+        progress: As in `train`; what it raises ends the training, and nothing is written.
+        indexing: As in `train`.
+
+    Returns:
+        `out`.
+
+    Raises:
+        InputError: As `train`; or the training was interrupted.
+    """
+    out = Path(out)
+    if out.suffix != ".safetensors":
+        raise InputError(f"{out}: weights are written; let the name end in .safetensors")
+    videos = [source.path for source in find_videos(folders)]
+    preset = gentle(find_weights(weights)[1], is_grey(videos))
+    last: list[Progress] = []
+
+    def follow(state: Progress) -> None:
+        last[:] = [state]
+        if progress is not None:
+            progress(state)
+
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".adapting-") as run:
+            made = train(
+                folders,
+                preset,
+                Path(run) / "run",
+                steps=steps,
+                minutes=minutes,
+                init=weights,
+                device=device,
+                workers=workers,
+                progress=follow,
+                indexing=indexing,
+            )
+            if not last or last[0].steps is None or last[0].step < last[0].steps:
+                raise InputError(f"{out}: not written: the training was interrupted")
+            os.replace(made, out)
+    return out
+
+
+def gentle(preset: Preset, grey: bool) -> Preset:
+    """The preset of weights, with settings for going on: one stage, slowly."""
+    training = replace(
+        preset.training,
+        learning_rate=LEARNING_RATE,
+        warmup=WARMUP,
+        second_stage=1.0,
+        inter_weight=0.0,  # it needs two videos or more
+        compact_weight=0.0,
+        mix=(),
+        rebuild="lightness" if grey else "colour",
+    )
+    return replace(preset, training=training)
+
+
+def is_grey(videos: Sequence[Path]) -> bool:
+    """Whether videos have no colour to speak of, by a few frames of each."""
+    found = []
+    for path in videos[:50]:
+        try:
+            video = open_video(path)
+            length = video.length or 1
+            for index in sorted({round(i) for i in np.linspace(0, length - 1, _LOOKED_AT)}):
+                rgb = torch.from_numpy(video.frame(index).rgb[::4, ::4].copy()).permute(2, 0, 1)
+                found.append(float(rgb_to_lab(rgb)[1:].abs().mean()))
+        except InputError:  # the trainer tells, and leaves it out
+            continue
+    return bool(found) and float(np.median(found)) < _GREY

@@ -1,0 +1,220 @@
+"""Tracked labels of a project: what lies in a folder of `liir track`, read while it grows.
+
+Legend: H W pixels of a frame.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from liir.export import CocoWriter, ConfidenceWriter, PointWriter, write_label_png
+from liir.folder import Folder
+from liir.labels import Labels, Size
+
+Tracked = tuple[float, float, bool, float]
+"""A tracked point: x, y in pixels, whether it is seen, confidence."""
+
+DOUBTFUL = 6
+"""Frames marked as worth a correction, at most."""
+
+
+class Results:
+    """The labels of a video in a folder; `refresh` reads what has come since.
+
+    Args:
+        path: The folder, as `label_video` writes it.
+        stems: Names of the frames, for a folder of images.
+
+    Attributes:
+        confidence: Frame to object id to confidence in [0, 1].
+        points: Frame to point name to where it is.
+    """
+
+    def __init__(self, path: Path, stems: list[str] | None) -> None:
+        self.folder = Folder(path, stems)
+        self.confidence: dict[int, dict[int, float]] = {}
+        self.points: dict[int, dict[str, Tracked]] = {}
+        self._read: dict[Path, tuple[int, int]] = {}
+        self._lock = threading.Lock()
+
+    def refresh(self) -> bool:
+        """Reads new rows of the tables; tells whether there were any.
+
+        The dictionaries are replaced, never changed: another thread may be reading them.
+        """
+        with self._lock:
+            before = self.confidence, self.points
+            rows, fresh = self._rows(self.folder.confidence, 3)
+            if rows or fresh:
+                sure = {} if fresh else dict(self.confidence)
+                for frame, number, value in rows:
+                    with suppress(ValueError):
+                        here = sure.get(int(frame), {})
+                        sure[int(frame)] = {**here, int(number): float(value)}
+                self.confidence = sure
+            rows, fresh = self._rows(self.folder.points, 6)
+            if rows or fresh:
+                points = {} if fresh else dict(self.points)
+                for frame, name, x, y, seen, value in rows:
+                    with suppress(ValueError):
+                        place = float(x), float(y), seen == "1", float(value)
+                        points[int(frame)] = {**points.get(int(frame), {}), name: place}
+                self.points = points
+            return before != (self.confidence, self.points)
+
+    @property
+    def frames(self) -> set[int]:
+        """Frames that are labelled."""
+        return {*self.confidence, *self.points}
+
+    def labels(self, frame: int, size: Size) -> Labels | None:
+        """The label image (H, W) uint8 of a frame, if there is one."""
+        path = self.folder.mask(frame)
+        if frame not in self.confidence or path.is_symlink():
+            return None
+        with suppress(OSError, ValueError), Image.open(path) as image:
+            if image.size == size[::-1] and image.mode in ("P", "L"):
+                return np.array(image)
+        return None
+
+    def _rows(self, path: Path, width: int) -> tuple[list[list[str]], bool]:
+        """Rows of a table that were not there the last time; whether it is another table now."""
+        place, inode = self._read.get(path, (0, 0))
+        try:
+            with path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                fresh = inode != status.st_ino or status.st_size < place
+                place = 0 if fresh else place
+                file.seek(place)
+                text, newline, _ = file.read().rpartition(b"\n")
+        except OSError:
+            return [], self._read.pop(path, None) is not None
+        rows = list(csv.reader(io.StringIO(text.decode("utf-8", "replace"), newline="")))
+        self._read[path] = place + len(text) + len(newline), status.st_ino
+        return [row for row in rows if len(row) == width and row[0].isdigit()], fresh
+
+
+def merge(run: Results, into: Results, frames: Iterable[int], size: Size) -> None:
+    """Moves some frames of a run into the results, in the place of what is there of them.
+
+    Args:
+        run: Where from.
+        into: Where to; its folder is made.
+        frames: Which.
+        size: (H, W) of the video.
+
+    Raises:
+        InputError: The results cannot be written.
+    """
+    run.refresh()
+    into.refresh()
+    chosen = sorted(set(frames) & run.frames)
+    if not chosen:
+        return
+    target, source = into.folder, run.folder
+    target.masks.mkdir(parents=True, exist_ok=True)
+    confidence = {**into.confidence, **{f: run.confidence.get(f, {}) for f in chosen}}
+    points = {**into.points, **{f: run.points.get(f, {}) for f in chosen}}
+    for frame in chosen:
+        if frame in run.confidence:
+            source.mask(frame).replace(target.mask(frame))
+        else:
+            target.mask(frame).unlink(missing_ok=True)
+    write_tables(target, confidence, points)
+    if confidence:
+        kept = set(into.confidence) - set(chosen)
+        with CocoWriter(target.labels, keep=kept) as coco:
+            for frame in chosen:
+                labels = into_labels(target, frame, size)
+                coco.write(frame, labels, confidence[frame], name=f"{target.name(frame)}.jpg")
+    # Of which job the folder is, and pictures of it: true no more.
+    for path in (target.sheet, target.overlay, target.state):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):
+        source.settings.replace(target.settings)
+    into.refresh()
+
+
+def into_labels(folder: Folder, frame: int, size: Size) -> Labels:
+    """The label image of a frame, all background if there is none; it is then written."""
+    with suppress(OSError), Image.open(folder.mask(frame)) as image:
+        return np.array(image)
+    nothing = np.zeros(size, np.uint8)
+    write_label_png(folder.mask(frame), nothing)
+    return nothing
+
+
+class Seen:
+    """Whether a point of a frame is seen, by its name."""
+
+    def __init__(self, places: Mapping[str, Tracked]) -> None:
+        self.places = places
+
+    def __call__(self, name: str) -> bool:
+        """Whether it is."""
+        return self.places[name][2]
+
+
+def write_tables(
+    folder: Folder,
+    confidence: Mapping[int, Mapping[int, float]],
+    points: Mapping[int, Mapping[str, Tracked]],
+) -> None:
+    """Writes the tables of confidence and of points anew, in the order of frames."""
+    folder.confidence.unlink(missing_ok=True)
+    folder.points.unlink(missing_ok=True)
+    if confidence:
+        with ConfidenceWriter(folder.confidence) as sure:
+            for frame in sorted(confidence):
+                sure.write(frame, confidence[frame])
+    if any(points.values()):
+        with PointWriter(folder.points) as table:
+            for frame in sorted(points):
+                here = points[frame]
+                rows = {name: (x, y, c) for name, (x, y, _, c) in here.items()}
+                table.write(frame, rows, Seen(here))
+
+
+def doubtful(confidence: Mapping[int, Mapping[int, float]], annotated: Iterable[int]) -> list[int]:
+    """The frames most worth a correction, ascending: where an object is least sure.
+
+    A frame stands for those around it, and one that somebody has annotated needs no correction.
+    An object that is gone counts in the frame in which it went.
+
+    Args:
+        confidence: Frame to object id to confidence.
+        annotated: Frames annotated already.
+    """
+    frames = sorted(confidence)
+    if len(frames) < 3:
+        return []
+    doubt = np.zeros(len(frames))
+    last: Mapping[int, float] = {}
+    for place, frame in enumerate(frames):
+        here = confidence[frame]
+        for number, sure in here.items():
+            if sure > 0 or last.get(number, 0) > 0:
+                doubt[place] = max(doubt[place], 1 - sure)
+        last = here
+    reach = max(3, len(frames) // 12)
+    for place, frame in enumerate(frames):
+        if any(abs(frame - other) <= reach // 2 for other in annotated):
+            doubt[place] = 0
+    usual = float(np.median(doubt))
+    found: list[int] = []
+    while len(found) < DOUBTFUL:
+        place = int(doubt.argmax())
+        if doubt[place] < max(0.08, 1.15 * usual):
+            break
+        found.append(frames[place])
+        doubt[max(0, place - reach) : place + reach + 1] = 0
+    return sorted(found)
