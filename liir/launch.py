@@ -21,3 +21,13 @@ def local_size() -> int:
 def local_rank() -> int:
     """This process's number on this machine, from 0."""
     return int(os.environ.get("LOCAL_RANK", "0")) if size() > 1 else 0
+
+
+def started_again() -> bool:
+    """Whether torchrun starts processes again that meet where those before them met.
+
+    There lie the addresses of processes that are gone, and the new ones wait for them in vain.
+    See pytorch/pytorch#135712.
+    """
+    again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    return again and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"

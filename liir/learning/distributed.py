@@ -258,6 +258,12 @@ def _team() -> Iterator[None]:
 
 
 def _join() -> None:
+    if launch.started_again():
+        mistake = InputError if launch.is_first() else ToldElsewhere
+        raise mistake(
+            "started again, the processes do not find each other, for torchrun lets them meet in "
+            "the old place: put TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 before torchrun"
+        )
     try:
         # Gloo for what is on the CPU, and NCCL, where there are GPUs, for what is on them.
         distributed.init_process_group()

@@ -1,5 +1,6 @@
 """Two processes train as one does: losses, gradients, bank, weights; and stop as one."""
 
+import os
 import runpy
 import subprocess
 import sys
@@ -178,6 +179,14 @@ def test_processes_that_nobody_brings_together(monkeypatch: pytest.MonkeyPatch) 
         together(distributed.current)()
 
 
+def test_processes_do_not_wait_for_those_before_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    with pytest.raises(InputError, match="TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 before torchrun"):
+        together(distributed.current)()
+
+
 CRASH = """
 import os, signal, sys
 from liir import cli
@@ -207,7 +216,8 @@ def test_torchrun_starts_again_from_the_checkpoint(clips: list[Path], tmp_path: 
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
          "--max-restarts=1", "crash.py", "train", *map(str, clips), "--out=run", "--steps=8",
          "--width=0.125", "--device=cpu", "--workers=0", "--auto-resume", *settings],
-        cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False,
+        cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
+        env=os.environ | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "another process of this run ended" in done.stderr
