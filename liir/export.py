@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import find_objects
 
 from liir import rle
 from liir.annotations import VOID
@@ -122,18 +123,20 @@ class CocoWriter(_Writer):
             "height": height,
         }
         scores = objects if isinstance(objects, Mapping) else dict.fromkeys(objects)
-        by_column = np.asfortranarray(labels)  # the order in which RLE counts
+        masks = rle.encode_labels(labels)
+        areas = np.bincount(labels.ravel(), minlength=VOID)
+        boxes = [None, *find_objects(labels)]
+        nothing = rle.encode(np.zeros(labels.shape, np.bool_))
         annotations = []
-        for number in sorted({*np.unique(labels).tolist(), *scores} - {0, VOID}):
-            mask = by_column == number
+        for number in sorted({*masks, *scores} - {0, VOID}):
             annotation = {
                 "image_id": index,
                 "category_id": number,
                 "track_id": number,
                 "iscrowd": 0,
-                "area": int(np.count_nonzero(mask)),
-                "bbox": _box(mask),
-                "segmentation": rle.encode(mask),
+                "area": int(areas[number]),
+                "bbox": _box(boxes[number] if number in masks else None),
+                "segmentation": masks.get(number, nothing),
             }
             score = scores.get(number)
             if score is not None:
@@ -273,13 +276,12 @@ class ConfidenceWriter(_Table):
         self._append((index, number, f"{sure:.4f}") for number, sure in sorted(objects.items()))
 
 
-def _box(mask: NDArray[np.bool_]) -> list[int]:
-    """[x, y, width, height] of a mask's bounding box in pixels; zeros where it is empty."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
+def _box(place: tuple[slice, slice] | None) -> list[int]:
+    """[x, y, width, height] in pixels; zeros where an object is not in the frame."""
+    if place is None:
         return [0, 0, 0, 0]
-    x, y = int(columns[0]), int(rows[0])
-    return [x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y]
+    rows, columns = place
+    return [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start]
 
 
 def _line(value: object) -> bytes:

@@ -84,18 +84,29 @@ class Grid:
         down, across = self._reading
         return down @ (planes.float() @ across.T)
 
-    def to_pixels(self, cells: Tensor, rows: slice = slice(None)) -> Tensor:
-        """Interpolates linearly between cells.
+    def to_pixels(self, cells: Tensor) -> Tensor:
+        """Interpolates linearly between cells: (K, h, w) to (K, H, W) float32."""
+        down, across = self._writing
+        return down @ (cells.float() @ across.T)
+
+    def part_to_pixels(self, plane: Tensor, cells: Tensor) -> tuple[slice, slice, Tensor]:
+        """Interpolates one plane in the box of the pixels that some cells have a part in.
 
         Args:
-            cells: (K, h, w).
-            rows: Which rows of the frame.
+            plane: (h, w).
+            cells: (h, w) bool.
 
         Returns:
-            (K, rows, W) float32.
+            Rows and columns of the frame, and (rows, columns) float32; empty for no cells.
         """
         down, across = self._writing
-        return down[rows] @ (cells.float() @ across.T)
+        top, bottom = _ends(cells.any(1))
+        left, right = _ends(cells.any(0))
+        rows = slice(*_ends((down[:, top:bottom] > 0).any(1)))
+        columns = slice(*_ends((across[:, left:right] > 0).any(1)))
+        # Cells beyond those have a part in these pixels, too.
+        y, x = slice(*_ends((down[rows] > 0).any(0))), slice(*_ends((across[columns] > 0).any(0)))
+        return rows, columns, down[rows, y] @ (plane[y, x].float() @ across[columns, x].T)
 
     def cell_of(self, x: float, y: float) -> tuple[float, float]:
         """The cell coordinates (column, row), fractional, of a point of the frame in pixels."""
@@ -140,3 +151,9 @@ class Grid:
         place = ((centre - self.offset) / self.stride).clamp(0, count - 1)
         distance = (place[:, None] - torch.arange(count, dtype=torch.float64)).abs()
         return (1 - distance).clamp_min(0).float().to(self.device)
+
+
+def _ends(flags: Tensor) -> tuple[int, int]:
+    """The first place where a flag (n,) is up, and the one after the last; (0, 0) for none."""
+    places = flags.nonzero()
+    return (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)

@@ -265,20 +265,38 @@ def strips(query: Tensor, keys: Tensor, radius: int) -> Iterator[Strip]:
     across = queries.shape[2]
     step = max(1, _CHUNK_SCORES // (batch * TILE**2 * references * side**2))
     for row in range(queries.shape[1]):
-        rows = torch.tensor([row], device=query.device)
-        inside_y, beyond_y = _inside(rows, radius, height), ~_inside(rows, 0, height)
         for start in range(0, across, step):
             columns = range(start, min(start + step, across))
             patches = _patches(padded, row, columns, radius)  # (B, n, R p p, C)
             scores = queries[:, row, columns.start : columns.stop] @ patches.transpose(2, 3)
-            tiles = torch.arange(columns.start, columns.stop, device=query.device)
-            inside = inside_y[:, :, None] & _inside(tiles, radius, width)[:, None]  # (n, p, p)
-            bias = window.masked_fill(~inside[:, None], -torch.inf).flatten(2)  # (n, t t, p p)
-            # Queries beyond the frame see everything: a row of minus infinities has no softmax.
-            beyond = (beyond_y[:, :, None] | ~_inside(tiles, 0, width)[:, None]).flatten(1)
-            bias = bias.masked_fill_(beyond[:, :, None], 0.0)
+            bias, inside, real = _borders(window, row, columns, height, width)
             scores.unflatten(3, (references, side**2)).add_(bias[:, :, None])
-            yield Strip(row, columns, scores, inside.flatten(1), ~beyond)
+            yield Strip(row, columns, scores, inside, real)
+
+
+def _borders(
+    window: Tensor, row: int, columns: range, height: int, width: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What a strip's scores are raised by, (n or 1, t t, p p), and its `inside` and `real`."""
+    side = window.shape[-1]
+    radius, count = (side - TILE) // 2, len(columns)
+    top, left = row * TILE, columns.start * TILE
+    bottom, right = top + TILE, columns.stop * TILE
+    if min(top, left) >= radius and bottom + radius <= height and right + radius <= width:
+        everything = window.new_ones((), dtype=torch.bool)
+        return (
+            window.flatten(1)[None],
+            everything.expand(count, side**2),
+            everything.expand(count, TILE**2),
+        )
+    rows = torch.tensor([row], device=window.device)
+    tiles = torch.arange(columns.start, columns.stop, device=window.device)
+    inside = _inside(rows, radius, height)[:, :, None] & _inside(tiles, radius, width)[:, None]
+    real = (_inside(rows, 0, height)[:, :, None] & _inside(tiles, 0, width)[:, None]).flatten(1)
+    bias = window.masked_fill(~inside[:, None], -torch.inf).flatten(2)
+    # Queries beyond the frame see everything: a row of minus infinities has no softmax.
+    bias = bias.masked_fill_(~real[:, :, None], 0.0)
+    return bias, inside.flatten(1), real
 
 
 def _window(radius: int, like: Tensor) -> Tensor:

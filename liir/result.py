@@ -18,9 +18,6 @@ from liir.annotations import Annotation
 from liir.errors import InputError
 from liir.grid import Grid
 
-_BAND = 64
-"""Rows up-sampled at once: a float map of all objects at full size is never held."""
-
 
 @dataclass(frozen=True, repr=False)
 class Result:
@@ -113,22 +110,40 @@ class Result:
 
     @cached_property
     def _maps(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        grid = self.grid
-        labels = torch.empty(grid.height, grid.width, dtype=torch.uint8)
-        confidence = torch.empty(grid.height, grid.width)
-        ids = torch.tensor((0, *self.ids), dtype=torch.uint8)
         scores, spoken = self._tracked
-        for top in range(0, grid.height, _BAND):
-            rows = slice(top, top + _BAND)
-            best, channel = grid.to_pixels(scores, rows).max(dim=0)
-            labels[rows] = ids[channel.cpu()]
-            confidence[rows] = best.clamp(0, 1).cpu()
-        found, sure = labels.numpy(), confidence.numpy()
+        found, sure = strongest(scores, self.ids, self.grid)
         if spoken is not None and self.annotation is not None:
             assert self.annotation.labels is not None
             found[spoken] = self.annotation.labels[spoken]
             sure[spoken] = 1.0
         return found, sure
+
+
+def strongest(
+    scores: Tensor, ids: tuple[int, ...], grid: Grid
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """The label of every pixel, and its share.
+
+    A label that wins a pixel has at least the average share in one of the cells around it: each
+    object is up-sampled there alone, and many objects cost little more than one.
+
+    Args:
+        scores: (K, h, w) shares, background first.
+        ids: Of the K - 1 objects.
+        grid: How cells lie in the frame.
+
+    Returns:
+        (H, W) uint8 ids, and (H, W) float32 in [0, 1]; of equal shares, the first wins.
+    """
+    best = grid.to_pixels(scores[:1])[0]
+    labels = torch.zeros_like(best, dtype=torch.uint8)
+    average = scores.sum(0) * ((1 - 1e-4) / len(scores))  # less what rounding may add
+    for number, share in zip(ids, scores[1:], strict=True):
+        rows, columns, mine = grid.part_to_pixels(share, (share >= average) & (share > 0))
+        held, owner = best[rows, columns], labels[rows, columns]
+        owner[mine > held] = number
+        torch.maximum(held, mine, out=held)
+    return labels.cpu().numpy(), best.clamp_(0, 1).cpu().numpy()
 
 
 def without(scores: Tensor, channels: list[int]) -> Tensor:

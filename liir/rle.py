@@ -36,6 +36,22 @@ def encode(mask: NDArray[np.bool_]) -> RLE:
     return RLE(size=[height, width], counts=_compress(counts))
 
 
+def encode_labels(labels: NDArray[np.uint8]) -> dict[int, RLE]:
+    """The compressed RLEs of all ids of a label map (H, W), as `encode` makes one of each mask."""
+    height, width = labels.shape
+    pixels = labels.ravel(order="F")
+    starts = np.flatnonzero(np.concatenate([[True], pixels[1:] != pixels[:-1]]))
+    runs = np.stack([starts, np.append(starts[1:], pixels.size)], axis=1)
+    values = pixels[starts]
+    found = {}
+    for number in np.unique(values).tolist():
+        ends = runs[values == number].ravel()
+        counts = np.diff(np.concatenate([[0], ends, [pixels.size]]))
+        counts = counts[:-1] if counts[-1] == 0 else counts
+        found[number] = RLE(size=[height, width], counts=_compress(counts))
+    return found
+
+
 def decode(rle: Mapping[str, object]) -> NDArray[np.bool_]:
     """The mask (H, W) bool of an RLE.
 

@@ -54,12 +54,21 @@ def test_points_go_and_come_back(size):
         assert grid.point_of(*grid.cell_of(x, y)) == pytest.approx((x, y))
 
 
-def test_bands_equal_the_whole():
+def test_a_part_equals_its_place_in_the_whole():
     grid = Grid(50, 70, 96, CPU)
-    cells = torch.rand(3, *grid.cells)
-    whole = grid.to_pixels(cells)
-    bands = [grid.to_pixels(cells, slice(top, top + 16)) for top in range(0, 50, 16)]
-    assert torch.allclose(torch.cat(bands, dim=1), whole, atol=1e-6)
+    plane = torch.rand(*grid.cells)
+    whole = grid.to_pixels(plane[None])[0]
+    for top, left, bottom, right in [(0, 0, 1, 1), (3, 5, 9, 8), (0, 0, *grid.cells)]:
+        cells = torch.zeros(grid.cells, dtype=torch.bool)
+        cells[top, left] = cells[bottom - 1, right - 1] = True
+        rows, columns, part = grid.part_to_pixels(plane, cells)
+        assert torch.allclose(part, whole[rows, columns], atol=1e-6)
+        outside = torch.ones_like(whole, dtype=torch.bool)
+        outside[rows, columns] = False
+        touched = grid.to_pixels(cells[None])[0] > 0
+        assert not (touched & outside).any()
+    _, _, none = grid.part_to_pixels(plane, torch.zeros(grid.cells, dtype=torch.bool))
+    assert none.numel() == 0
 
 
 def test_masses_are_averages():

@@ -1,11 +1,12 @@
 """What is left of shares when some labels are left out."""
 
 import numpy as np
+import pytest
 import torch
 
 import liir
 from liir.grid import Grid
-from liir.result import Result, without
+from liir.result import Result, strongest, without
 
 
 def test_the_others_share_what_is_left():
@@ -13,6 +14,31 @@ def test_the_others_share_what_is_left():
     left = without(scores, [1])
     assert torch.allclose(left[:, 0], torch.tensor([[0.5, 1.0], [0.0, 0.0], [0.5, 0.0]]))
     assert torch.allclose(without(scores, []), scores)
+
+
+@pytest.mark.parametrize("objects", [1, 2, 9, 64])
+@pytest.mark.parametrize("size", [48, 96])
+def test_the_strongest_label_of_every_pixel_wins(objects, size):
+    rng = torch.Generator().manual_seed(objects)
+    grid = Grid(75, 101, size, torch.device("cpu"))
+    # Objects of all sizes, some everywhere a little, some nowhere; and void cells.
+    shares = torch.rand(objects + 1, *grid.cells, generator=rng) ** 8
+    shares[1::3] *= torch.rand(shares[1::3].shape, generator=rng) > 0.7
+    shares[2::5] = 0.0
+    shares /= shares.sum(0).clamp_min(1e-6)
+    shares[:, 2:5, 3:8] = 0.0
+    ids = tuple(range(3, 3 + objects))
+    labels, sure = strongest(shares, ids, grid)
+    best, channel = grid.to_pixels(shares).max(0)
+    assert np.allclose(sure, best, atol=1e-6)
+    wanted = torch.tensor([0, *ids], dtype=torch.uint8)[channel].numpy()
+    second = grid.to_pixels(shares).topk(2, dim=0).values[1]
+    clear = (best - second > 1e-5).numpy()
+    assert (labels == wanted)[clear].all()
+    assert clear.mean() > 0.9
+    nothing = (grid.to_pixels(shares).sum(0) == 0).numpy()
+    assert nothing.any()
+    assert not labels[nothing].any()
 
 
 def test_a_result_is_shown_in_one_short_line():

@@ -36,6 +36,14 @@ def test_encodes_as_pycocotools(mask: NDArray[np.bool_]) -> None:
     assert np.array_equal(oracle.decode(ours), mask)
 
 
+@given(hnp.arrays(np.uint8, st.tuples(*[st.integers(1, 9)] * 2), elements=st.integers(0, 3)))
+def test_encodes_all_labels_at_once(labels: NDArray[np.uint8]) -> None:
+    found = rle.encode_labels(labels)
+    assert set(found) == set(np.unique(labels).tolist())
+    for number, each in found.items():
+        assert each == rle.encode(labels == number)
+
+
 @given(masks())
 def test_decodes_what_pycocotools_wrote(mask: NDArray[np.bool_]) -> None:
     theirs = oracle.encode(np.asfortranarray(mask.astype(np.uint8)))  # counts are bytes
