@@ -122,12 +122,12 @@ def test_a_bank_of_whole_maps():
 
 def test_points_are_drawn_on_edges():
     """A frame whose right half is bright: the points lie where it begins."""
-    module = objective(bank_sampling="edges", crop=64, bank_points=6)
+    module = objective(bank_sampling="edges", crop=64, bank_points=6, batch=1)
     hidden = torch.zeros(1, 1, 64, 64)
     hidden[..., 36:] = 1.0
     places = torch.arange(64.0).view(1, 1, 8, 8)  # a map whose cells say where they are
     assert set(module._points(places, hidden).flatten().int().tolist()) < {4, *range(4, 64, 8)}
-    uniform = objective(bank_sampling="uniform", crop=64, bank_points=6)
+    uniform = objective(bank_sampling="uniform", crop=64, bank_points=6, batch=1)
     drawn = {int(p) for _ in range(60) for p in uniform._points(places, hidden).flatten()}
     assert len(drawn) > 55
 
