@@ -176,7 +176,7 @@ def place_alone(shifting, monkeypatch):
     monkeypatch.setattr(module_under_test, "inter_video_loss", watch)
     monkeypatch.setattr(module_under_test, "_edges", lambda plane: interior.expand(4, -1, -1))
     module = objective(
-        shifting=shifting, crop=192, bank_frames=16, bank_points=9, bank_sampling="edges"
+        shifting=shifting, crop=192, batch=4, bank_frames=16, bank_points=9, bank_sampling="edges"
     ).eval()
     with torch.no_grad():
         module.encoder.position.map.normal_(0, 2.0)
