@@ -36,10 +36,11 @@ import tyro
 from tyro.conf import Positional, UseAppendAction, arg
 
 from liir import __version__, footage, presets
-from liir.errors import InputError
+from liir.errors import InputError, ToldElsewhere
 from liir.evaluation.ablate import ablate
 from liir.evaluation.command import evaluate
 from liir.inputs import nearest
+from liir.launch import is_first
 from liir.settings import parse_settings
 from liir.terminal import (
     Count,
@@ -109,6 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(done)
             return 0
         return done
+    except ToldElsewhere:
+        return 2
     except (InputError, OSError) as error:
         print(f"liir: error: {one_line(error)}", file=sys.stderr)
         return 2
@@ -272,6 +275,7 @@ def train(
     validate: Annotated[Path | None, arg(metavar="DAVIS_ROOT")] = None,
     validate_every: Annotated[float, arg(metavar="MINUTES")] = 30.0,
     resume: bool = False,
+    auto_resume: bool = False,
 ) -> int:
     """Learn features from videos that nobody labelled.
 
@@ -281,6 +285,7 @@ def train(
     The folder then holds weights.safetensors, for liir track --model, and the run's
     state, which is saved every few minutes and on Ctrl-C. log.jsonl tells how it goes;
     liir show curves draws it.
+    With torchrun -m before liir, several GPUs or machines train: docs/distributed.md.
 
     Args:
         folders: Videos, folders of videos or frames (nested at will), tar shards, or lists of
@@ -303,6 +308,8 @@ def train(
             then; the time it takes is none of the run's, nor does it change the weights.
         validate_every: Minutes of training between two scores; the last one comes at the end.
         resume: Go on from the run's checkpoint, with the run's own settings.
+        auto_resume: Go on if there is a checkpoint, begin if there is none: for jobs that are
+            started again with the same command.
     """
     texts = with_flags(setting, width=width, seed=seed, mix=",".join(map(str, mix)) or None)
     if resume and (own := [*([f"--preset {preset}"] if preset else []), *texts]):
@@ -315,7 +322,8 @@ def train(
     for part, changes in parse_settings(texts, "training", "model", "tracking").items():
         changed = dataclasses.replace(getattr(config, part), **changes)
         config = dataclasses.replace(config, **{part: changed})
-    check_out(out)
+    if is_first():  # which alone writes
+        check_out(out)
     from liir.learning import checkpoint, monitor, trainer
 
     watched = monitor.Monitoring(tensorboard=tensorboard, validate=validate, every=validate_every)
@@ -326,10 +334,13 @@ def train(
             states[1:] = [state]  # the first and the last
             show(state.step, state.steps, states[0].step - 1, f"loss {state.loss:.3f}")
 
-        options: dict[str, Any] = {"resume": resume, "device": device, "workers": workers}
+        options: dict[str, Any] = {"device": device, "workers": workers}
+        options["resume"] = resume or ("auto" if auto_resume else False)
         options["init"] = init
         options |= {"steps": steps, "minutes": minutes, "progress": progress}
         weights = trainer.train(folders, config, out, monitoring=watched, **options)
+    if not is_first():
+        return 0
     # A run without a step was interrupted before it, or there was nothing left to do.
     last = states[-1] if states else checkpoint.restore(out)
     if last.steps is None or last.step < last.steps:

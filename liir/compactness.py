@@ -49,7 +49,7 @@ def fit(weights: Tensor, inside: Tensor, config: Config) -> Tensor:
     """
     side = round(weights.shape[1] ** 0.5)
     best, place = weights.topk(_candidates(config), dim=1)
-    moments = weights @ _coordinates(side, config, weights.device)
+    moments = weights @ _coordinates(side, config, weights)
     peaks = _peaks(best, place // side, place % side, moments, config)
     place = place.gather(1, peaks.chosen)
     axis, spread = torch.arange(side, device=weights.device), peaks.spread[:, None, None]
@@ -180,7 +180,7 @@ def _split(strip: Strip, values: Tensor, config: Config) -> tuple[Tensor, Tensor
     best, scores = best.float(), strip.scores[0].float()  # (n, t t, R p p)
     highest = best[:, 0].view(*scores.shape[:2], references).amax(2, keepdim=True)
     weights = (scores - highest).exp_()
-    columns = _coordinates(side, config, scores.device).expand(len(values), -1, -1)
+    columns = _coordinates(side, config, scores).expand(len(values), -1, -1)
     pieces = [slice(r * patch, (r + 1) * patch) for r in range(references)]
     sums = [weights[..., at] @ torch.cat((values[:, at], columns), dim=2) for at in pieces]
     tallied = torch.stack(sums, dim=2).flatten(0, 1)  # (n t t, R, K + 1 or 4)
@@ -224,9 +224,9 @@ def _candidates(config: Config) -> int:
     return 9 * config.gaussians - 8 if apart else config.gaussians
 
 
-def _coordinates(side: int, config: Config, device: torch.device) -> Tensor:
-    """What rows (N, p p) are multiplied with for their moments, (p p, 1 or 4)."""
-    axis = torch.arange(side, device=device, dtype=torch.float32)
+def _coordinates(side: int, config: Config, like: Tensor) -> Tensor:
+    """What rows (N, p p) such as these are multiplied with for their moments, (p p, 1 or 4)."""
+    axis = torch.arange(side, device=like.device, dtype=like.dtype)
     return _moments(axis.repeat_interleave(side), axis.repeat(side), config)
 
 

@@ -142,7 +142,7 @@ def folded(encoder: Encoder) -> Encoder:
 
 def _fold(conv: nn.Module, norm: nn.Module) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
     assert isinstance(conv, nn.Conv2d)
-    assert isinstance(norm, nn.BatchNorm2d)
+    assert isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm)
     # An identity in the norm's place keeps the forward pass free of cases.
     return fuse_conv_bn_eval(conv, norm), nn.Identity()  # type: ignore[return-value]
 

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from tyro.conf import UseAppendAction, arg
 
 from liir.errors import InputError
+from liir.launch import is_first
 
 Count = Annotated[int | None, arg(metavar="N")]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -80,10 +81,10 @@ def with_flags(setting: Sequence[str], **more: float | str | None) -> list[str]:
 
 @contextmanager
 def bar(unit: str) -> Iterator[Callable[[int, int | None, int, str], None]]:
-    """A bar on a terminal: show(done, total, done by earlier runs, note)."""
+    """A bar on a terminal, one for a run: show(done, total, done by earlier runs, note)."""
     from tqdm import tqdm
 
-    with tqdm(unit=f" {unit}s", disable=None, dynamic_ncols=True) as shown:
+    with tqdm(unit=f" {unit}s", disable=None if is_first() else True, dynamic_ncols=True) as shown:
 
         def show(done: int, total: int | None, before: int, note: str) -> None:
             shown.total, shown.initial, shown.n = total, before, max(shown.n, before)

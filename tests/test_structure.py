@@ -12,17 +12,19 @@ MAX_LINES = 400
 
 # A module may import only from modules above it. Names may stand here before their file exists.
 ORDER = """
-errors heap files inputs presets settings frames pictures truncation video_file video_writer video
+errors launch heap files inputs presets settings frames pictures truncation video_file
+video_writer video
 rle coco labels annotations export jobs
 colour grid position encoder backbones conversion kernel matching affinity compactness newcomers
 memory votes keypoints result spool tracking figures
 evaluation.metrics evaluation.layouts evaluation.youtube evaluation.parts evaluation.joints
 evaluation.stored evaluation.report evaluation.scoring evaluation.sources evaluation.flow
 evaluation.benchmarks
+learning.batch_norm learning.distributed
 learning.shards learning.places learning.shots learning.draws learning.views learning.frame_cache
 learning.clips learning.faults learning.negatives learning.reconstruction learning.objective
 learning.samples learning.monitor learning.checkpoint learning.start
-learning.schedule learning.guard learning.trainer learning.adapting
+learning.schedule learning.signals learning.guard learning.trainer learning.adapting
 evaluation.plans evaluation.ablation evaluation.session
 folder labelling page.* terminal show.* evaluation.command evaluation.ablate footage cli
 """.split()

@@ -74,10 +74,14 @@ class Pairs(Dataset[Batch]):
     Args:
         shots: Where pairs may come from.
         config: Crop, gap, chunk and seed; mix and draw.
+        slots: Which samples of each batch to make; all, if not given.
     """
 
-    def __init__(self, shots: Sequence[Shot], config: TrainingConfig) -> None:
+    def __init__(
+        self, shots: Sequence[Shot], config: TrainingConfig, slots: Sequence[int] | None = None
+    ) -> None:
         self.config = config
+        self.slots = range(config.batch) if slots is None else slots
         self.draws = Draws(shots, config)
         self._chunks: dict[int, tuple[int, Shot, list[Rgb]]] = {}
         self._faults: dict[str, str] = {}
@@ -85,7 +89,7 @@ class Pairs(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         """The batch of that step."""
         pairs, dropped, videos = [], [], []
-        for slot in range(self.config.batch):
+        for slot in self.slots:
             shot, frames = self.chunk(step, slot)
             rng = np.random.default_rng((self.config.seed, 1, step, slot))
             pairs.append(self._pair(shot, frames, rng))

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from liir.encoder import Encoder
 from liir.errors import InputError
+from liir.learning.distributed import Team
 from liir.learning.negatives import Bank, negative_lse, window_lse
 from liir.learning.reconstruction import (
     REGION_STRIDE,
@@ -65,11 +66,14 @@ class Objective(nn.Module):
     Args:
         preset: Network and losses.
         dtype: What the encoder computes in; losses are always float32.
+        team: The processes that train together, each on its slots of the batch.
     """
 
-    def __init__(self, preset: Preset, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, preset: Preset, dtype: torch.dtype = torch.float32, team: Team | None = None
+    ) -> None:
         super().__init__()
-        self.preset, self.dtype = preset, dtype
+        self.preset, self.dtype, self.team = preset, dtype, team or Team()
         self.encoder = Encoder(preset.model)
         self.slow_head = copy.deepcopy(self.encoder.region_head).requires_grad_(False)
         self.bank: Bank | None = None
@@ -88,17 +92,20 @@ class Objective(nn.Module):
         """One pass.
 
         Args:
-            lab: (B, T, 3, H, W) scaled Lab; the last of the T frames is the target.
+            lab: (B, T, 3, H, W) scaled Lab, of this process's slots of the batch; the last of the T
+                frames is the target.
             dropped: (B,) int64, the colour channel (1: a, 2: b) to hide and rebuild.
             videos: (B,) int64 identity of each sample's video.
             window: (B, 4) or None, see `Position.forward`.
             second: Whether the second stage has begun.
 
         Returns:
-            The losses by name, float32 scalars, each with its weight; their sum is minimised.
+            The losses by name, float32 scalars, each with its weight; their sum is minimised. Of
+            several processes, each has its own part of the sums over the whole batch.
         """
         config = self.preset.training
         batch, frames = lab.shape[:2]
+        assert batch == len(self.team.slots(config.batch)), "not this process's share of the batch"
         if config.rebuild == "lightness":
             detail, hidden = split_lightness(lab)
             seen = detail.flatten(0, 1)
@@ -133,7 +140,13 @@ class Objective(nn.Module):
             with torch.no_grad():
                 slow = normalise(slow.float(), config.similarity)
                 self._fresh = self._points(slow, hidden[:, -1]), videos
-        return losses
+        # All are means over samples, of which this process has some.
+        return {name: batch / config.batch * loss for name, loss in losses.items()}
+
+    def _mine(self, drawn: Tensor) -> Tensor:
+        """This process's part of what is drawn for the whole batch, so that all draw the same."""
+        slots = self.team.slots(len(drawn))
+        return drawn[slots.start : slots.stop]
 
     def _shifted(self, early: Tensor, trunk: Tensor, window: Tensor | None) -> Tensor:
         """What the region head reads, (B T, C, H/4, W/4): position shifted as configured."""
@@ -145,9 +158,11 @@ class Objective(nn.Module):
                 placeless: Tensor = self.encoder.stages(early)
                 return placeless
             height, width = early.shape[-2:]
-            down, right = torch.randint(height, (len(early),)), torch.randint(width, (len(early),))
-            shift = torch.stack((down, right), dim=1).to(early.device)
-            return self.encoder.trunk(early, window, shift)
+            batch = self.preset.training.batch
+            samples = len(early) // len(self.team.slots(batch))  # frames of each
+            down, right = (torch.randint(side, (batch, samples)) for side in (height, width))
+            shift = self._mine(torch.stack((down, right), dim=2)).flatten(0, 1)
+            return self.encoder.trunk(early, window, shift.to(early.device))
 
     def _others(self, videos: Tensor, query: Tensor) -> Tensor:
         """Log-sum-exp (B, h, w) of queries (B, C, h, w) over pixels of other videos."""
@@ -173,10 +188,11 @@ class Objective(nn.Module):
         cells = features.flatten(2).transpose(1, 2)  # (B, h w, C)
         if bank_shape(config)[1] == cells.shape[1]:
             return cells
-        odds = torch.ones(cells.shape[:2])
+        # The first arrivals of processes with these rates are a draw without replacement.
+        times = self._mine(torch.empty(config.batch, cells.shape[1]).exponential_())
         if config.bank_sampling == "edges":
-            odds = _edges(hidden).flatten(1).float().cpu() + 1e-6
-        place = torch.multinomial(odds, config.bank_points).to(features.device)
+            times = times / (_edges(hidden).flatten(1).float().cpu() + 1e-6)
+        place = times.topk(config.bank_points, largest=False).indices.to(features.device)
         return cells.gather(1, place[..., None].expand(-1, -1, cells.shape[2]))
 
     @torch.no_grad()
@@ -192,7 +208,8 @@ class Objective(nn.Module):
         ):
             slow.lerp_(fast, rate)
         if self._fresh is not None and self.bank is not None:
-            self.bank.push(*self._fresh)
+            batch = self.preset.training.batch
+            self.bank.push(*(self.team.joined(each, batch) for each in self._fresh))
             self._fresh = None
 
 

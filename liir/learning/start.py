@@ -1,17 +1,20 @@
-"""Weights that a run begins with, whatever run, preset or release they are from."""
+"""What a run begins with: its own checkpoint, or weights of whatever run, preset or release."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from liir.encoder import find_weights, fingerprint
 from liir.errors import InputError
-from liir.presets import ModelConfig
+from liir.learning import checkpoint as checkpoints
+from liir.learning.checkpoint import Checkpoint
+from liir.presets import ModelConfig, Preset
 
 _log = logging.getLogger(__name__)
 _MAP = "position.map"
@@ -31,6 +34,35 @@ class Start:
 
     name: str
     state: dict[str, Tensor]
+
+
+def begun(
+    out: Path, preset: Preset, resume: bool | Literal["auto"], init: str | Path | None
+) -> tuple[Checkpoint | None, Start | None]:
+    """The run to go on with, or the weights to begin a new one with, or neither.
+
+    Args:
+        out: The run's folder.
+        preset: What to train, if the run begins.
+        resume: Whether to go on; "auto": if there is a checkpoint, which has to be of that preset.
+        init: As in `read`; None for random weights.
+
+    Raises:
+        InputError: There is no run to go on with, or one in the way of a new one; or the weights
+            do not fit.
+    """
+    there = (out / checkpoints.FILE).exists()
+    if resume is True or (resume == "auto" and there):
+        state = checkpoints.restore(out)
+        if resume == "auto" and state.preset != preset:
+            raise InputError(
+                f"{out}: its run has other settings: give the same (they are in config.json), or "
+                "another folder"
+            )
+        return state, None
+    if there:
+        raise InputError(f"{out}: holds a run already; use --resume or another folder")
+    return None, read(init, preset.model) if init is not None else None
 
 
 def read(init: str | Path, model: ModelConfig) -> Start:

@@ -6,32 +6,38 @@ import json
 import logging
 import math
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from liir import launch
 from liir.colour import rgb_to_lab
-from liir.encoder import pick_device, pick_dtype, write_weights
+from liir.encoder import pick_dtype, write_weights
 from liir.errors import InputError
 from liir.learning import checkpoint as checkpoints
+from liir.learning import distributed
 from liir.learning import start as starts
 from liir.learning.checkpoint import Checkpoint
 from liir.learning.clips import Batch, Pairs, Runs
+from liir.learning.distributed import Team
 from liir.learning.faults import tell_faults
 from liir.learning.guard import Guard
 from liir.learning.monitor import Monitor, Monitoring, Step
 from liir.learning.objective import Objective, bank_shape
 from liir.learning.places import find_videos
 from liir.learning.schedule import learning_rate
-from liir.learning.shots import digest, index_shots
+from liir.learning.shots import Shot, digest, index_shots
+from liir.learning.signals import ignored_interrupt, stop_on_signals
 from liir.presets import Preset, to_dict
 
 _log = logging.getLogger(__name__)
@@ -57,6 +63,7 @@ class Progress:
     learning_rate: float
 
 
+@distributed.together
 def train(
     folders: Sequence[str | Path],
     preset: Preset,
@@ -64,7 +71,7 @@ def train(
     *,
     steps: int | None = None,
     minutes: float | None = None,
-    resume: bool = False,
+    resume: bool | Literal["auto"] = False,
     init: str | Path | None = None,
     device: str = "auto",
     workers: int | None = None,
@@ -75,7 +82,8 @@ def train(
     """Trains an encoder on unlabelled video; Ctrl-C and SIGTERM leave a checkpoint.
 
     Decoding processes are started afresh ("spawn"), so a script calls this under
-    `if __name__ == "__main__":`; with `workers=0` it need not.
+    `if __name__ == "__main__":`; with `workers=0` it need not. Processes started by torchrun
+    train together: each on its part of the batch, and the first writes and reports.
 
     Args:
         folders: Videos, or folders of videos or of frames, nested at will.
@@ -83,14 +91,14 @@ def train(
         out: The run's folder: checkpoint.pt, weights.safetensors, log.jsonl, config.json.
         steps: Length of the run. Give this or `minutes`.
         minutes: Budget; becomes a number of steps after 50 timed ones.
-        resume: Go on from the run's checkpoint.
+        resume: Go on from the run's checkpoint; "auto": if there is one, and the preset is its own.
         init: Weights to begin with, by the names that `liir.load` knows, of any preset with the
             same network; see `start.read` for position maps. None begins with random ones.
         device: As in `liir.load`.
-        workers: Processes that decode, 0 to decode in this one; default one, or a quarter of
-            the cores. The batches are the same.
+        workers: Processes that decode, 0 to decode in this one; default one, or this one's share of
+            a quarter of the cores. The batches are the same.
         monitoring: What to tell beyond the log's numbers; nothing of it changes the result.
-        progress: Called after every step.
+        progress: Called after every step, in the first process.
         indexing: Called, before the first step, with the number of videos looked through and of
             all videos.
 
@@ -102,56 +110,51 @@ def train(
             that is still full at the end (before that it is logged, and training goes on).
     """
     out = Path(out)
-    if (steps is not None and minutes is not None) or (steps is minutes is None and not resume):
+    if (steps is not None and minutes is not None) or (
+        steps is minutes is None and resume is not True
+    ):
         raise InputError("give the length of the run: either --steps N or --minutes M")
     if (steps is not None and steps < 1) or (minutes is not None and not minutes > 0):
         raise InputError("the length of the run must be positive")
     bank_shape(preset.training)  # complains before the videos are looked through
-    if resume and init is not None:
+    if resume is True and init is not None:
         raise InputError("--init begins a new run and --resume goes on with one: give one of them")
+    team = distributed.current()
     monitoring = monitoring or Monitoring()
-    monitoring.check()
-    state = start = None
-    if resume:
-        state = checkpoints.restore(out)
-        preset = state.preset
-    elif (out / checkpoints.FILE).exists():
-        raise InputError(f"{out}: holds a run already; use --resume or another folder")
-    elif init is not None:
-        start = starts.read(init, preset.model)
+    team.from_first(monitoring.check)
+    target = team.device(device)
+    state, start = team.from_first(partial(starts.begun, out, preset, resume, init))
+    preset = state.preset if state else preset
     began = start.name if start else state.init if state else None
-    target, videos = pick_device(device), find_videos(folders, preset.training.mix)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        told = json.dumps(to_dict(preset) | {"init": began}, indent=2)
-        (out / "config.json").write_text(told + "\n")
-    except OSError as error:
-        raise InputError(f"{out}: no run can be kept there ({error.strerror})") from error
-    shots, faults = index_shots(videos, out / "clips.json", indexing, preset.training.cuts)
+    slots = team.slots(preset.training.batch)
+    shots, faults, videos = team.from_first(
+        partial(_indexed, folders, out, preset, began, indexing)
+    )
     if preset.training.inter_weight > 0 and len({shot.video for shot in shots}) < 2:
-        raise InputError(
+        raise team.mistake(
             "inter-video reconstruction needs two videos or more, and all of these hold the same: "
             "add footage, or do without it (--set inter_weight=0)"
         )
-    pairs = Pairs(shots, preset.training)
+    pairs = Pairs(shots, preset.training, slots)
     data = digest(shots)
     if state is not None and state.data != data:
-        raise InputError(
+        raise team.mistake(
             f"{out}: the run began with other videos; give all of those and no more, or start "
             "another run"
         )
-    run = _Run(preset, out, target, steps, minutes, data, state)
+    run = _Run(preset, out, target, steps, minutes, data, state, team)
     run.init = began
     if start is not None:
         run.objective.start_from(start.state)
     if workers is None:
-        workers = max(1, (os.cpu_count() or 1) // 4)
+        workers = max(1, (os.cpu_count() or 1) // (4 * launch.local_size()))
     try:
-        with (
-            _stop_on_signals() as stopped,
-            closing(Monitor(out, run.objective, monitoring, run.step)) as monitor,
-        ):
-            run.loop(pairs, workers, stopped, monitor, progress)
+        watch: AbstractContextManager[Monitor | None] = nullcontext()
+        with stop_on_signals() as stopped:
+            if team.first:
+                watch = closing(Monitor(out, run.objective, monitoring, run.step))
+            with watch as monitor:
+                run.loop(pairs, workers, stopped, monitor, progress)
     except RuntimeError as error:  # torch raises it wherever the loop happens to be
         if "DataLoader worker" not in str(error):
             raise
@@ -160,8 +163,28 @@ def train(
             "outside `if __name__ == '__main__':`; resume with more memory, or workers=0"
         ) from error
     finally:
-        tell_faults(faults | run.faults, len(videos), out, run.step, run.seconds)
+        if team.first:
+            tell_faults(faults | run.faults, videos, out, run.step, run.seconds)
     return out / WEIGHTS
+
+
+def _indexed(
+    folders: Sequence[str | Path],
+    out: Path,
+    preset: Preset,
+    began: str | None,
+    indexing: Callable[[int, int], None] | None,
+) -> tuple[list[Shot], dict[str, str], int]:
+    """Begins the run's folder; the shots, why videos cannot be read, and how many there are."""
+    videos = find_videos(folders, preset.training.mix)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        told = json.dumps(to_dict(preset) | {"init": began}, indent=2)
+        (out / "config.json").write_text(told + "\n")
+    except OSError as error:
+        raise InputError(f"{out}: no run can be kept there ({error.strerror})") from error
+    cuts = preset.training.cuts
+    return *index_shots(videos, out / "clips.json", indexing, cuts), len(videos)
 
 
 class _Run:
@@ -176,11 +199,13 @@ class _Run:
         minutes: float | None,
         data: str,
         state: Checkpoint | None,
+        team: Team,
     ) -> None:
         config = preset.training
         torch.manual_seed(config.seed)
-        self.preset, self.out, self.device, self.data = preset, out, device, data
-        self.objective = Objective(preset, pick_dtype("auto", device)).to(device)
+        self.preset, self.out, self.device, self.data, self.team = preset, out, device, data, team
+        dtype = team.from_first(partial(pick_dtype, "auto", device))
+        self.objective = Objective(preset, dtype, team).to(device)
         # For its convolutions; what is not four-dimensional stays as it is.
         self.objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
@@ -197,7 +222,7 @@ class _Run:
                 self.objective.load_state_dict(state.objective)
                 self.optimizer.load_state_dict(state.optimizer)
             except (RuntimeError, ValueError, LookupError) as error:
-                raise InputError(
+                raise team.mistake(
                     f"{out}: its checkpoint does not fit its configuration; start a new run"
                 ) from error
             torch.set_rng_state(state.rng)
@@ -206,58 +231,67 @@ class _Run:
             self.steps = steps or (state.steps if same else None)
             self.minutes = minutes or state.minutes
             self._set_length()
+        self.parallel = team.parallel(self.objective, device)
 
     def loop(
         self,
         pairs: Pairs,
         workers: int,
         stopped: threading.Event,
-        monitor: Monitor,
+        monitor: Monitor | None,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         """Steps until the run is full or `stopped`; saves every few minutes and at the end."""
         saved = start = time.monotonic()
         before = self.seconds
         with closing(_batches(pairs, workers, self.step)) as batches:
-            while (self.steps is None or self.step < self.steps) and not stopped.is_set():
-                try:
-                    batch = next(batches)
-                except RuntimeError:
-                    if stopped.is_set():  # the SIGTERM of a job scheduler ends processes, too
-                        break
-                    raise
+            while self.steps is None or self.step < self.steps:
+                batch = _next(batches, stopped)
+                if self.team.anywhere(batch is None) or batch is None:
+                    break
                 self.faults |= batch.faults
                 rate = learning_rate(self.step, self.steps, self.preset.training)
                 losses, norm = self._step(batch, rate)
                 self.seconds = before + time.monotonic() - start
                 self._set_length()
-                taken = Step(self.step, self.steps, losses, norm, rate, self.seconds)
-                start += monitor.after(taken, batch, stopped.is_set)
-                if progress:
+                if monitor is not None:
+                    taken = Step(self.step, self.steps, losses, norm, rate, self.seconds)
+                    start += monitor.after(taken, batch, stopped.is_set)
+                if progress and self.team.first:
                     progress(Progress(self.step, self.steps, sum(losses.values()), rate))
                 if time.monotonic() - saved > _SAVE_SECONDS:
                     self._try_to_save()
                     saved = time.monotonic()
-        self.save()
+        self._gather_faults()
+        self.team.from_first(self.save)
+
+    def _gather_faults(self) -> None:
+        """Every process decodes other videos; the first one tells of all."""
+        for faults in self.team.from_all(lambda: self.faults):
+            self.faults = {**self.faults, **faults}
 
     def _step(self, batch: Batch, rate: float) -> tuple[dict[str, float], float]:
         """One step of gradient descent; returns the losses by name and the gradient's norm."""
         parameters = list(self.objective.encoder.parameters())
         statistics = [buffer.clone() for buffer in self.objective.encoder.buffers()]
         losses = self._losses(batch)
-        loss = torch.stack(list(losses.values())).sum()
+        # Each process has its part of the sum; their gradients are averaged.
+        loss = self.team.size * torch.stack(list(losses.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        values = {name: float(value.detach()) for name, value in losses.items()}
+        parts = [float(value.detach()) for value in losses.values()]
+        values = dict(zip(losses, self.team.total(parts), strict=True))
         norm = float(nn.utils.clip_grad_norm_(parameters, self.preset.training.clip_norm))
-        if trouble := self.guard.trouble(values, norm):
+        if trouble := self.team.from_first(lambda: self.guard.trouble(values, norm)):
             # The bad batch has been through the batch norms already: what is saved has not.
             for buffer, old in zip(self.objective.encoder.buffers(), statistics, strict=True):
                 buffer.copy_(old)
             self._try_to_save()
-            raise InputError(
+            self._gather_faults()
+            names = chain(*self.team.from_all(lambda: batch.names))
+            raise self.team.mistake(
                 f"{self.out}: at step {self.step} {trouble} "
-                f"(clips: {'; '.join(batch.names)}); the checkpoint is from before that step; "
+                f"(clips: {'; '.join(names)}); the checkpoint is from before that step; "
                 "start anew with a lower learning rate, or without those clips"
             )
         for group in self.optimizer.param_groups:
@@ -272,7 +306,7 @@ class _Run:
         crop = self.preset.model.position_fit == "crop"
         # A run whose length is not known yet is in its first steps.
         begins = math.inf if self.steps is None else self.preset.training.second_stage * self.steps
-        losses: dict[str, Tensor] = self.objective(
+        losses: dict[str, Tensor] = self.parallel(
             rgb_to_lab(batch.rgb.to(self.device)),  # (B, T, 3, H, W)
             batch.dropped.to(self.device),
             batch.videos.to(self.device),
@@ -284,9 +318,12 @@ class _Run:
     def _set_length(self) -> None:
         if self.steps is None and self.step >= TIMED_STEPS:
             assert self.minutes is not None
+            self.seconds = self.team.from_first(lambda: self.seconds)
             self.steps = max(TIMED_STEPS, round(60 * self.minutes * self.step / self.seconds))
 
     def _try_to_save(self) -> None:
+        if not self.team.first:
+            return
         try:
             self.save()
         except InputError as error:
@@ -331,7 +368,7 @@ def _batches(pairs: Pairs, workers: int, start: int) -> Generator[Batch, None, N
         generator=torch.Generator(),
     )
     try:
-        with _ignored_interrupt():
+        with ignored_interrupt():
             runs = iter(loader)
         for batches in runs:
             yield from batches[done:]
@@ -345,35 +382,11 @@ def _batches(pairs: Pairs, workers: int, start: int) -> Generator[Batch, None, N
         raise RuntimeError("DataLoader worker is gone") from error
 
 
-@contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, so that the step under way is finished first."""
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-    old = {
-        number: signal.signal(number, lambda *_: stopped.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
+def _next(batches: Iterator[Batch], stopped: threading.Event) -> Batch | None:
+    """The next batch; None once the run is to stop."""
     try:
-        yield stopped
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _ignored_interrupt() -> Iterator[None]:
-    """Processes started here are deaf to Ctrl-C from their first moment on.
-
-    Not to SIGTERM, with which torch and multiprocessing end those that outlive their use.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    old = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, old)
+        return None if stopped.is_set() else next(batches)
+    except RuntimeError:
+        if stopped.is_set():  # the SIGTERM of a job scheduler ends processes, too
+            return None
+        raise

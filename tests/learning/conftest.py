@@ -1,5 +1,9 @@
 """Footage made for a test: `make.film(path, make.pan(make.scene(0, 200), 9, 2))`."""
 
+import os
+import socket
+import subprocess
+import sys
 import tarfile
 from io import BytesIO
 from pathlib import Path
@@ -64,3 +68,34 @@ class Make:
 @pytest.fixture(scope="session")
 def make() -> Make:
     return Make()
+
+
+@pytest.fixture(scope="session")
+def clips(make: Make, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two videos of textures that move; without flat regions, whose gradients are rounding."""
+    folder = tmp_path_factory.mktemp("footage")
+    paths = []
+    for seed in (1, 2):
+        small = np.random.default_rng(seed).integers(0, 256, (18, 50, 3), dtype=np.uint8)
+        texture = Image.fromarray(small).resize((200, make.height), Image.Resampling.BICUBIC)
+        paths.append(make.film(folder / f"{seed}.mp4", make.pan(np.asarray(texture), 24, 3)))
+    return paths
+
+
+@pytest.fixture(scope="session")
+def pair(clips: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes that train together have left: see ranks.py."""
+    folder = tmp_path_factory.mktemp("pair")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, Path(__file__).with_name("ranks.py"), folder, *clips]
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    both = [
+        subprocess.Popen(
+            command, env=os.environ | place | {"RANK": rank}, stderr=subprocess.PIPE, text=True
+        )
+        for rank in "01"
+    ]
+    told = [each.communicate(timeout=900)[1] for each in both]
+    assert [each.returncode for each in both] == [0, 0], "\n".join(told)
+    return folder

@@ -122,12 +122,12 @@ def test_a_bank_of_whole_maps():
 
 def test_points_are_drawn_on_edges():
     """A frame whose right half is bright: the points lie where it begins."""
-    module = objective(bank_sampling="edges", crop=64, bank_points=6)
+    module = objective(bank_sampling="edges", crop=64, bank_points=6, batch=1)
     hidden = torch.zeros(1, 1, 64, 64)
     hidden[..., 36:] = 1.0
     places = torch.arange(64.0).view(1, 1, 8, 8)  # a map whose cells say where they are
     assert set(module._points(places, hidden).flatten().int().tolist()) < {4, *range(4, 64, 8)}
-    uniform = objective(bank_sampling="uniform", crop=64, bank_points=6)
+    uniform = objective(bank_sampling="uniform", crop=64, bank_points=6, batch=1)
     drawn = {int(p) for _ in range(60) for p in uniform._points(places, hidden).flatten()}
     assert len(drawn) > 55
 
@@ -176,7 +176,7 @@ def place_alone(shifting, monkeypatch):
     monkeypatch.setattr(module_under_test, "inter_video_loss", watch)
     monkeypatch.setattr(module_under_test, "_edges", lambda plane: interior.expand(4, -1, -1))
     module = objective(
-        shifting=shifting, crop=192, bank_frames=16, bank_points=9, bank_sampling="edges"
+        shifting=shifting, crop=192, batch=4, bank_frames=16, bank_points=9, bank_sampling="edges"
     ).eval()
     with torch.no_grad():
         module.encoder.position.map.normal_(0, 2.0)

@@ -139,3 +139,21 @@ def test_the_same_weights_have_the_same_name(tmp_path: Path) -> None:
         for name, seed in [("a", 1), ("b", 1), ("c", 2)]
     )
     assert one == same != other
+
+
+def test_auto_resume_begins_and_then_goes_on(footage: list[Path], tmp_path: Path) -> None:
+    init, out = weights(tmp_path / "other.safetensors"), tmp_path / "run"
+    again = {"resume": "auto", "init": init, "workers": 0}
+    with pytest.raises(InputError, match="either --steps N or --minutes M"):
+        train(footage, TINY, out, **again)  # it might be the first start
+    for steps in (1, 3):
+        train(footage, TINY, out, steps=steps, **again)
+        assert restore(out).step == steps
+    train(footage, TINY, tmp_path / "whole", steps=3, init=init, workers=0)
+    name = restore(out).init
+    assert name is not None
+    assert name == restore(tmp_path / "whole").init
+    other = replace(TINY, training=replace(TRAINING, batch=3))
+    with pytest.raises(InputError, match="its run has other settings"):
+        train(footage, other, out, steps=4, **again)
+    assert restore(out).step == 3

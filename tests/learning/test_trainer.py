@@ -334,15 +334,6 @@ def test_job_schedulers_end_the_processes_first(
     assert restore(tmp_path).step == 2
 
 
-def test_processes_are_deaf_from_the_start() -> None:
-    code = "import signal as s; print(*(s.getsignal(n).name for n in (s.SIGINT, s.SIGTERM)))"
-    before = signal.getsignal(signal.SIGINT)
-    with trainer._ignored_interrupt():
-        child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert child.communicate()[0] == "SIG_IGN SIG_DFL\n"
-    assert signal.getsignal(signal.SIGINT) is before
-
-
 SCRIPT = """
 import os, signal, sys
 from liir.learning.trainer import train
