@@ -79,7 +79,7 @@ class TrackingConfig:
 
     similarity: Similarity = "cosine"
     temperature: float = 0.05
-    radius: int = 16
+    radius: int = 20
     topk: int | None = 5
     rival_margin: float = 0.06
     feedback: Literal["soft", "hard"] = "soft"

@@ -299,7 +299,7 @@ def test_train_stops_and_resumes_and_its_weights_track(
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["training"]["batch"] == 2
     assert config["training"]["radius"] == 2  # and not that of the tracking
-    assert config["tracking"] == {**config["tracking"], "size": 48, "radius": 16}
+    assert config["tracking"] == {**config["tracking"], "size": 48, "radius": 20}
     assert config["model"] == {**config["model"], "width": 0.125, "position": "none"}
     assert config["training"]["crop_source"] == [*TrainingConfig().crop_source]
 

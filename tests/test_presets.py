@@ -95,7 +95,7 @@ def test_paper_is_compact_as_published() -> None:
     published = {
         "tracking.similarity": ("cosine", "dot"),
         "tracking.temperature": (0.05, 1.0),
-        "tracking.radius": (16, 14),
+        "tracking.radius": (20, 14),
         "tracking.topk": (5, None),
         "tracking.feedback": ("soft", "hard"),
         "tracking.compact_form": ("mass", "published"),
