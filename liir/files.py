@@ -4,6 +4,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from liir.errors import InputError
 
@@ -30,3 +33,19 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Writes a state for `torch.load`, tensor by tensor; the one before stays until it is there.
+
+    Raises:
+        InputError: The disk is full, or the folder is not there or not to be written to.
+    """
+    try:
+        with written(path) as partial, partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except (OSError, RuntimeError) as error:  # torch turns a write cut short into the latter
+        reason = error.strerror if isinstance(error, OSError) else "the disk may be full"
+        raise InputError(f"{path}: cannot be written ({reason})") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 import pickle
 import re
@@ -26,7 +25,7 @@ from liir.annotations import Annotation
 from liir.encoder import Model
 from liir.errors import InputError
 from liir.figures import Points
-from liir.files import writing, written
+from liir.files import save_state, writing, written
 from liir.presets import TrackingConfig
 from liir.tracking import Tracker
 from liir.video import Video
@@ -108,9 +107,7 @@ class Folder:
 
     def save(self, following: int, tracker: dict[str, Any] | None) -> None:
         """Keeps a tracker's state (None: a new one's), and which frame comes next."""
-        file = io.BytesIO()
-        torch.save({"next": following, "tracker": tracker}, file)
-        write_file(self.state, file.getbuffer())
+        save_state(self.state, {"next": following, "tracker": tracker})
 
     def restore(self, tracker: Tracker) -> int | None:
         """Puts a tracker where `save` left it; the next frame, None if nothing is saved."""

@@ -1,11 +1,13 @@
 """Files appear whole or not at all, and who cannot be written is named."""
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
+import torch
 
 from liir.errors import InputError
-from liir.files import writing, written
+from liir.files import save_state, writing, written
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -51,3 +53,17 @@ def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.txt: cannot be written .No such file"):
         with writing(path), written(path) as partial:
             partial.write_text("new")
+
+
+def test_a_state_is_never_held_twice(tmp_path: Path) -> None:
+    """A job that saves its state now and then has no more memory for that."""
+    path, state = tmp_path / "state", {"a": torch.randn(4, 1 << 20), "step": 3}
+    tracemalloc.start()
+    try:
+        save_state(path, state)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 4 << 20 < path.stat().st_size  # bytes; a quarter of what is saved
+    found = torch.load(path, weights_only=True)
+    assert torch.equal(found["a"], state["a"]) and found["step"] == 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 
 from liir.errors import InputError
-from liir.files import written
+from liir.files import save_state
 from liir.presets import Preset, from_dict, to_dict
 
 FILE = "checkpoint.pt"
@@ -55,16 +54,8 @@ def save(checkpoint: Checkpoint, folder: Path) -> None:
     Raises:
         InputError: The disk is full, or the folder is not there or not to be written to.
     """
-    path = folder / FILE
     state = {**vars(checkpoint), "preset": to_dict(checkpoint.preset)}
-    try:
-        with written(path) as partial, partial.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-    except (OSError, RuntimeError) as error:  # torch turns a write cut short into the latter
-        reason = error.strerror if isinstance(error, OSError) else "the disk may be full"
-        raise InputError(f"{path}: cannot be written ({reason})") from error
+    save_state(folder / FILE, state)
 
 
 def restore(folder: Path) -> Checkpoint:
