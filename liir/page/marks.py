@@ -261,6 +261,10 @@ class History:
         del self._states[: -MOST_STEPS - 1]
         self._at = len(self._states) - 1
 
+    def amend(self, state: State) -> None:
+        """Puts a state in the place of the current one, as no step of its own."""
+        self._states[self._at] = state
+
     def moved(self, steps: int) -> State:
         """The state some steps on; it becomes the current one.
 

@@ -190,8 +190,7 @@ class Project:
         with self.lock:
             old = self.state
             write_state(self.annotations_path, old, state, self.size, self.frame_name)
-            if keep:
-                self.history.push(state)
+            (self.history.push if keep else self.history.amend)(state)
             self._outdate(frame)
 
     def step(self, count: int) -> None:

@@ -74,6 +74,11 @@ def clip(tmp_path_factory) -> Path:
     return write_clip(tmp_path_factory.mktemp("clip") / "square.mp4")
 
 
+@pytest.fixture(scope="session")
+def film():
+    return write_clip
+
+
 @pytest.fixture
 def small_pictures(monkeypatch):
     monkeypatch.setattr(labelling, "legible_scale", lambda *_: 1)

@@ -34,6 +34,16 @@ def test_lists_and_frames(page, square):
     assert page.frame(3)["source"] == "drawn"
 
 
+def test_what_is_hidden_stays_hidden(page, square):
+    page.paint(0, square(0))
+    page.ask("POST", "/points", json={"name": "nose"})
+    page.ask("PATCH", "/objects/1", json={"hidden": True})
+    told = page.ask("PATCH", "/points", json={"name": "nose", "hidden": True})
+    assert told["objects"][0]["hidden"]
+    assert told["points"][0]["hidden"]
+    assert page.ask("POST", "/undo", json={})["points"] == []  # hiding was no step
+
+
 def test_two_painters(page, square):
     first = page.paint(0, square(0), version="none")
     page.paint(0, square(1), status=412, version="none")

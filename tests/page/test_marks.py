@@ -1,5 +1,7 @@
 """What was drawn: versions, ids, undo."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -39,3 +41,14 @@ def test_undo_goes_back_and_forth():
     assert history.moved(1) == first
     with pytest.raises(InputError, match="redo"):
         history.moved(1)
+
+
+def test_an_amended_state_is_no_step():
+    history = History(State())
+    state, thing = State().with_thing()
+    history.push(state)
+    hidden = replace(state, things=(replace(thing, hidden=True),))
+    history.amend(hidden)
+    assert history.state == hidden
+    assert history.undoable == 1
+    assert history.moved(-1) == State()

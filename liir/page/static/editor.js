@@ -4,7 +4,7 @@ import { ask, pack, unpack } from './api.js';
 export class Editor extends EventTarget {
   constructor(view, frames, tell) {
     super(); this.view = view; this.frames = frames; this.tell = tell; this.frame = 0; this.tool = 'brush'; this.object = 1; this.point = null;
-    this.queue = Promise.resolve(); this.waiting = 0; this.cache = new Map();
+    this.queue = Promise.resolve(); this.waiting = 0; this.changes = 0; this.cache = new Map();
   }
 
   get base() { return `/projects/${this.project.id}`; }
@@ -24,9 +24,10 @@ export class Editor extends EventTarget {
 
   async poll(id) {
     if (this.project?.id !== id) return;
+    const { changes } = this;
     try {
       const told = await ask('GET', this.base, undefined, { 'if-none-match': this.etag || '' });
-      if (told && this.project?.id === id && !this.waiting) await this.apply(told);
+      if (told && this.project?.id === id && !this.waiting && changes === this.changes) await this.apply(told);
       if (this.lost) { this.lost = false; this.tell('Connected again.'); }
     } catch (error) {
       if (!this.lost) this.tell(error.message);
@@ -61,9 +62,11 @@ export class Editor extends EventTarget {
     return found;
   }
 
-  async load() {
-    const frame = this.frame, found = await this.get(frame).catch(() => null);
+  // What was asked for before a change, or during one, must not lie over it: the end of a change loads again.
+  async load(whatever = false) {
+    const frame = this.frame, { changes } = this, found = await this.get(frame).catch(() => null);
     if (!found || frame !== this.frame || this.drawing) return;
+    if (!whatever && (this.waiting || changes !== this.changes)) return;
     this.key = found.key; this.version = found.version; this.source = found.source; this.drawnPoints = found.drawn;
     this.view.points = structuredClone(found.points); this.view.chosenPoint = this.point; this.view.paint(found.labels.slice());
     this.dispatchEvent(new Event('frame'));
@@ -92,11 +95,11 @@ export class Editor extends EventTarget {
 
   // Changes go to the server one after the other, each on top of what the one before it left.
   change(work) {
-    this.waiting++; this.dispatchEvent(new Event('saving'));
+    this.waiting++; this.changes++; this.dispatchEvent(new Event('saving'));
     this.queue = this.queue.then(work).catch(async (error) => {
       this.tell(error.status === 412 ? 'This frame was changed in another tab: here is what is there now.' : error.message);
       this.key = null; this.cache.clear();
-      await this.load();
+      await this.load(true);
     }).finally(async () => {
       this.waiting--;
       if (!this.waiting) {
@@ -130,10 +133,10 @@ export class Editor extends EventTarget {
     this.cache.delete(frame); this.version = version;
   }
 
-  // Any other action whose answer is the project's new state.
-  act(method, path, body) {
+  // Any other action whose answer is the project's new state; `then` belongs to it: it runs before the next change.
+  act(method, path, body, then) {
     let told = null;
-    return this.change(async () => { told = await ask(method, `${this.base}${path}`, body); }).then(() => told);
+    return this.change(async () => { told = await ask(method, `${this.base}${path}`, body); then?.(told); }).then(() => told);
   }
 
   async step(what) {

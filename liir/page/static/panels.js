@@ -64,11 +64,11 @@ export function addLists(editor, view, question) {
     const p = editor.project, key = p && JSON.stringify([p.id, p.objects, p.points, editor.object, editor.point, editor.tool]);
     if (key !== seen) { seen = key; draw(); }
   });
-  const add = async () => { const told = await editor.act('POST', '/objects', {}); if (told) { editor.object = told.added; if (editor.tool === 'point') editor.setTool('brush'); editor.changed(); } };
+  const add = () => editor.act('POST', '/objects', {}, (told) => { editor.object = told.added; if (editor.tool === 'point') editor.setTool('brush'); });
   $('add-object').onclick = add;
   $('add-point').onclick = async () => {
     const name = await question('Name of the keypoint', `point ${editor.project.points.length + 1}`);
-    if (name && await editor.act('POST', '/points', { name })) { editor.point = name; editor.setTool('point'); editor.changed(); }
+    if (name) editor.act('POST', '/points', { name }, () => { editor.point = name; editor.setTool('point'); });
   };
   return { add };
 }
