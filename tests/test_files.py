@@ -66,4 +66,5 @@ def test_a_state_is_never_held_twice(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert most < 4 << 20 < path.stat().st_size  # bytes; a quarter of what is saved
     found = torch.load(path, weights_only=True)
-    assert torch.equal(found["a"], state["a"]) and found["step"] == 3
+    assert torch.equal(found["a"], state["a"])
+    assert found["step"] == 3
