@@ -3,8 +3,8 @@
 //
 // A lane is 32 bits: one float channel, or two bfloat16 channels side by side. Keys are laid out
 // lane by lane along x, so that one vector holds the same lane of 16 neighbouring keys. A tile of
-// queries meets every row of keys in its reach; of the products only those that beat a query's
-// k-th best so far are looked at again, and nothing but the k best is ever stored.
+// queries meets every row of keys in its reach; only products that beat a query's k-th best so far
+// leave the registers.
 
 #include <immintrin.h>
 
@@ -21,6 +21,7 @@ constexpr int WIDTH = 8;    // queries of a tile along x
 constexpr int HEIGHT = 4;   // and along y: a row of keys in the nearest cache meets all of them
 constexpr int VECTOR = 16;  // keys in a vector
 constexpr int MOST = 3;     // vectors multiplied together: 8 x 3 sums fit the registers
+constexpr float infinity = std::numeric_limits<float>::infinity();
 
 struct Job {
     const uint32_t *queries;  // (height, width, lanes)
@@ -89,12 +90,13 @@ struct Best {
 struct Row {
     const uint32_t *queries[WIDTH];  // beyond the frame: the last one again
     Best best[WIDTH];
+    float least[WIDTH];  // the k-th best of each query
 };
 
-// Products of a row of queries with `count` neighbouring vectors of a row of keys.
+// A row of queries with `count` neighbouring vectors of a row of keys, the first of them `cell`.
 template <class Kind, int count>
-void multiply(const Job &job, const Row &row, const uint32_t *keys,
-              float (&scores)[count][WIDTH][VECTOR]) {
+void meet(const Job &job, Row &row, int columns, const uint32_t *keys, int64_t cell,
+          const __mmask16 (*inside)[WIDTH]) {
     __m512 sums[count][WIDTH];  // in registers, as long as every index is known
 #pragma GCC unroll 8
     for (int i = 0; i < WIDTH; i++)
@@ -111,28 +113,32 @@ void multiply(const Job &job, const Row &row, const uint32_t *keys,
             for (int v = 0; v < count; v++)
                 sums[v][i] = Kind::add(sums[v][i], row.queries[i][lane], part[v]);
     }
+    // Most keys are no better than what is known: only the others leave the registers.
+    unsigned any = 0;
+#pragma GCC unroll 8
+    for (int i = 0; i < WIDTH; i++) {
+        const __m512 least = _mm512_set1_ps(row.least[i]);
+#pragma GCC unroll 3
+        for (int v = 0; v < count; v++)
+            any |= _mm512_cmp_ps_mask(sums[v][i], least, _CMP_GT_OQ);
+    }
+    if (!any) return;
+    alignas(64) float scores[count][WIDTH][VECTOR];
 #pragma GCC unroll 8
     for (int i = 0; i < WIDTH; i++)
 #pragma GCC unroll 3
         for (int v = 0; v < count; v++) _mm512_store_ps(scores[v][i], sums[v][i]);
-}
-
-// A row of queries with `count` neighbouring vectors of a row of keys, the first of them `cell`.
-template <class Kind, int count>
-void meet(const Job &job, Row &row, int columns, const uint32_t *keys, int64_t cell,
-          const __mmask16 (*inside)[WIDTH]) {
-    alignas(64) float scores[count][WIDTH][VECTOR];
-    multiply<Kind>(job, row, keys, scores);
     for (int v = 0; v < count; v++) {
         for (int i = 0; i < columns; i++) {
-            Best &best = row.best[i];
-            const float &least = best.values[job.topk - 1];
             const float *own = scores[v][i];
             unsigned better = _mm512_mask_cmp_ps_mask(inside[v][i], _mm512_load_ps(own),
-                                                      _mm512_set1_ps(least), _CMP_GT_OQ);
+                                                      _mm512_set1_ps(row.least[i]), _CMP_GT_OQ);
             for (; better; better &= better - 1) {
                 int x = __builtin_ctz(better);
-                if (own[x] > least) best.insert(job.topk, own[x], cell + v * VECTOR + x);
+                if (own[x] > row.least[i]) {
+                    row.best[i].insert(job.topk, own[x], cell + v * VECTOR + x);
+                    row.least[i] = row.best[i].values[job.topk - 1];
+                }
             }
         }
     }
@@ -162,10 +168,14 @@ template <class Kind> void band(const Job &job, int top) {
                 rows[y - top].queries[i] = job.queries + query * job.lanes;
                 rows[y - top].best[i] = {job.values + query * job.topk,
                                          job.cells + query * job.topk};
+                rows[y - top].least[i] = i < columns ? -infinity : infinity;
             }
-        for (int r = 0; r < job.references; r++)
-            for (int y = std::max(0, top - job.radius);
-                 y < std::min(job.height, bottom + job.radius); y++) {
+        // The best keys mostly lie near, in the latest reference: those come first.
+        for (int r = job.references - 1; r >= 0; r--)
+            for (int step = 0; step < HEIGHT + 2 * job.radius; step++) {
+                const int away = (step + 1) / 2, middle = top + HEIGHT / 2;
+                const int y = step % 2 ? middle - away : middle + away;
+                if (y < 0 || y >= job.height) continue;
                 const int64_t line = int64_t(r) * job.height + y;
                 const uint32_t *keys = job.packed + line * job.lanes * job.wide + left;
                 const int64_t cell = line * job.width + left - job.radius;
@@ -188,8 +198,7 @@ template <class Kind> void band(const Job &job, int top) {
 }
 
 template <class Kind> void run(const Job &job, int threads) {
-    std::fill_n(job.values, int64_t(job.height) * job.width * job.topk,
-                -std::numeric_limits<float>::infinity());
+    std::fill_n(job.values, int64_t(job.height) * job.width * job.topk, -infinity);
     std::fill_n(job.cells, int64_t(job.height) * job.width * job.topk, int64_t(0));
     share(job.references * job.height, threads, [&](int row) { pack(job, row); });
     share((job.height + HEIGHT - 1) / HEIGHT, threads,
