@@ -20,6 +20,7 @@ from typing import Any
 import av
 import av.container
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from numpy.typing import NDArray
 
 from liir.errors import InputError
@@ -61,7 +62,9 @@ def _packets(
 
 def _upright(raw: Raw, frame: av.VideoFrame) -> Raw:
     """Apply the display matrix: x' = a x + c y, y' = b x + d y, entries 0 or +-1 (in 16.16)."""
-    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    # Not frame.side_data: the frame would hold what holds the frame, and dozens of pictures wait
+    # until Python looks for such cycles.
+    matrix: Any = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]
     if matrix is None:
         return raw
     a, b, _, c, d, *_ = struct.unpack("=9i", bytes(matrix))

@@ -1,5 +1,6 @@
 """Exact frames from video files: each frame carries its number as bars that survive encoding."""
 
+import gc
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from fractions import Fraction
@@ -11,7 +12,7 @@ import pytest
 
 import liir.frames
 from liir.errors import InputError
-from liir.video import Frame, open_video
+from liir.video import Frame, VideoWriter, open_video
 from liir.video_file import VideoFile
 
 SIZE = (48, 128)  # H, W
@@ -268,6 +269,22 @@ def test_numbers_start_at_the_first_frame_that_can_be_shown(tmp_path: Path) -> N
     assert numbers == list(range(numbers[0], COUNT))
     assert video.length == len(frames)
     assert video.skipped == []
+
+
+def test_a_frame_that_was_read_is_gone(tmp_path: Path) -> None:
+    """Without waiting for Python to look for cycles: pictures are large."""
+    path = tmp_path / "clip.mp4"
+    with VideoWriter(path) as writer:
+        for value in range(40):
+            writer.write(np.full((32, 32, 3), value, dtype=np.uint8))
+    gc.collect()
+    gc.disable()
+    try:
+        assert sum(1 for _ in open_video(path).frames()) == 40
+        held = [each for each in gc.get_objects() if type(each) is av.VideoFrame]
+    finally:
+        gc.enable()
+    assert len(held) < 5
 
 
 def test_alpha_lies_over_black(tmp_path: Path) -> None:
