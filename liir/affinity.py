@@ -7,7 +7,7 @@ Legend: R references, C channels, h w cells.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ def row(
     keys: Tensor,
     cell: tuple[int, int],
     *,
-    radius: int,
+    radius: int | Sequence[int],
     topk: int | None,
     temperature: float,
 ) -> Matches:
@@ -31,7 +31,7 @@ def row(
         query: (C, h, w) features, already normalised for the similarity wanted.
         keys: (R, C, h, w), likewise.
         cell: (row, column) of the query.
-        radius: Of the square window, in cells.
+        radius: Of the square window, in cells; one for all references or one for each.
         topk: Keys to keep over all references jointly; None keeps the whole window.
         temperature: Divides similarities.
 
@@ -41,11 +41,11 @@ def row(
     height, width = query.shape[-2:]
     down, right = cell
     scores = torch.einsum("c,rchw->rhw", query[:, down, right].float(), keys.float()) / temperature
-    rows = (torch.arange(height) - down).abs() <= radius
-    columns = (torch.arange(width) - right).abs() <= radius
-    near = (rows[:, None] & columns).to(keys.device)
+    rows, columns = (torch.arange(height) - down).abs(), (torch.arange(width) - right).abs()
+    radii = torch.tensor([radius] * len(keys) if isinstance(radius, int) else list(radius))
+    near = (torch.maximum(rows[:, None], columns) <= radii[:, None, None]).to(keys.device)
     scores = scores.masked_fill(~near, -torch.inf).flatten()
-    there = int(near.sum()) * len(keys)
+    there = int(near.sum())
     values, cells = scores.topk(there if topk is None else min(topk, there))
     return Matches(values[None], cells[None], torch.logsumexp(values, dim=0)[None])
 

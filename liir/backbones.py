@@ -30,7 +30,9 @@ Space = Literal["rgb", "lab"]
 COLOUR_TRACKING = TrackingConfig(temperature=0.002, topk=5)
 """For `rgb` and `lab`."""
 
-TRANSFORMER_TRACKING = TrackingConfig(temperature=0.1, topk=5, radius=6, point_sigma=0.5)
+TRANSFORMER_TRACKING = TrackingConfig(
+    temperature=0.1, topk=5, radius=6, lasting_margin=3, point_sigma=0.5
+)
 """For transformers, whose cells are 14 or 16 pixels wide: 6 of them are as far as 24 of liir's."""
 
 _FAMILIES = ("dinov2", "dinov2_with_registers", "dinov3_vit")

@@ -6,8 +6,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from liir.errors import InputError
 
 
@@ -41,6 +39,8 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     Raises:
         InputError: The disk is full, or the folder is not there or not to be written to.
     """
+    import torch  # takes seconds that `liir --help` does not have
+
     try:
         with written(path) as partial, partial.open("wb") as file:
             torch.save(state, file)

@@ -26,8 +26,9 @@ constexpr float infinity = std::numeric_limits<float>::infinity();
 struct Job {
     const uint32_t *queries;  // (height, width, lanes)
     const uint32_t *keys;     // (references, height, width, lanes)
-    uint32_t *packed;         // (references, height, lanes, wide); key x lies at radius + x
-    int references, height, width, lanes, radius, wide, topk;
+    uint32_t *packed;         // (references, height, lanes, wide); key x lies at margin + x
+    const int *radii;         // (references,)
+    int references, height, width, lanes, margin, wide, topk;
     float *values;   // (height, width, topk), best first
     int64_t *cells;  // (height, width, topk)
 };
@@ -62,7 +63,7 @@ template <class Task> void share(int count, int threads, const Task &task) {
 // Lays out one row of one reference.
 void pack(const Job &job, int row) {
     const uint32_t *from = job.keys + int64_t(row) * job.width * job.lanes;
-    uint32_t *to = job.packed + int64_t(row) * job.lanes * job.wide + job.radius;
+    uint32_t *to = job.packed + int64_t(row) * job.lanes * job.wide + job.margin;
     for (int start = 0; start < job.width; start += VECTOR) {
         int stop = std::min(start + VECTOR, job.width);
         for (int lane = 0; lane < job.lanes; lane++)
@@ -144,23 +145,26 @@ void meet(const Job &job, Row &row, int columns, const uint32_t *keys, int64_t c
     }
 }
 
+// Which keys of each vector are in the window of each query of a tile, and in the frame.
+void look(const Job &job, int left, int radius, __mmask16 (*inside)[WIDTH]) {
+    for (int v = 0; v * VECTOR < WIDTH + 2 * radius; v++)
+        for (int i = 0; i < WIDTH; i++) {
+            inside[v][i] = 0;
+            for (int lane = 0; lane < VECTOR; lane++) {
+                int place = v * VECTOR + lane, x = left - radius + place;
+                bool near = place >= i && place <= i + 2 * radius;
+                if (near && x >= 0 && x < job.width) inside[v][i] |= 1 << lane;
+            }
+        }
+}
+
 // The tiles of a few rows of queries.
 template <class Kind> void band(const Job &job, int top) {
     const int bottom = std::min(top + HEIGHT, job.height);
-    const int vectors = (WIDTH + 2 * job.radius + VECTOR - 1) / VECTOR;
-    std::vector<__mmask16> masks(vectors * WIDTH);
+    std::vector<__mmask16> masks((WIDTH + 2 * job.margin + VECTOR) / VECTOR * WIDTH);
     auto *inside = reinterpret_cast<__mmask16(*)[WIDTH]>(masks.data());
     for (int left = 0; left < job.width; left += WIDTH) {
         const int columns = std::min(WIDTH, job.width - left);
-        for (int v = 0; v < vectors; v++)
-            for (int i = 0; i < WIDTH; i++) {
-                inside[v][i] = 0;
-                for (int lane = 0; lane < VECTOR; lane++) {
-                    int place = v * VECTOR + lane, x = left - job.radius + place;
-                    bool near = place >= i && place <= i + 2 * job.radius;
-                    if (near && x >= 0 && x < job.width) inside[v][i] |= 1 << lane;
-                }
-            }
         Row rows[HEIGHT];
         for (int y = top; y < bottom; y++)
             for (int i = 0; i < WIDTH; i++) {
@@ -171,16 +175,20 @@ template <class Kind> void band(const Job &job, int top) {
                 rows[y - top].least[i] = i < columns ? -infinity : infinity;
             }
         // The best keys mostly lie near, in the latest reference: those come first.
-        for (int r = job.references - 1; r >= 0; r--)
-            for (int step = 0; step < HEIGHT + 2 * job.radius; step++) {
+        for (int r = job.references - 1, seen = -1; r >= 0; r--) {
+            const int radius = job.radii[r];
+            const int vectors = (WIDTH + 2 * radius + VECTOR - 1) / VECTOR;
+            if (radius != seen) look(job, left, seen = radius, inside);
+            for (int step = 0; step < HEIGHT + 2 * radius; step++) {
                 const int away = (step + 1) / 2, middle = top + HEIGHT / 2;
                 const int y = step % 2 ? middle - away : middle + away;
                 if (y < 0 || y >= job.height) continue;
                 const int64_t line = int64_t(r) * job.height + y;
-                const uint32_t *keys = job.packed + line * job.lanes * job.wide + left;
-                const int64_t cell = line * job.width + left - job.radius;
-                const int from = std::max(top, y - job.radius);
-                const int to = std::min(bottom, y + job.radius + 1);
+                const uint32_t *keys =
+                    job.packed + line * job.lanes * job.wide + job.margin + left - radius;
+                const int64_t cell = line * job.width + left - radius;
+                const int from = std::max(top, y - radius);
+                const int to = std::min(bottom, y + radius + 1);
                 for (int v = 0; v < vectors;) {
                     const int more = vectors - v == 4 ? 2 : std::min(vectors - v, MOST);
                     for (int query = from; query < to; query++) {
@@ -194,6 +202,7 @@ template <class Kind> void band(const Job &job, int top) {
                     v += more;
                 }
             }
+        }
     }
 }
 
@@ -209,23 +218,31 @@ template <class Kind> void run(const Job &job, int threads) {
 
 extern "C" {
 
-// Lanes that a row of packed keys takes; `packed` must hold references x height x lanes of these.
-int64_t liir_wide(int width, int radius) {
+// Lanes that a row of packed keys takes, `margin` the largest radius; `packed` must hold
+// references x height x lanes of these.
+int64_t liir_wide(int width, int margin) {
     const int tiles = (width + WIDTH - 1) / WIDTH;
-    const int vectors = (WIDTH + 2 * radius + VECTOR - 1) / VECTOR;
-    return int64_t(tiles - 1) * WIDTH + int64_t(vectors) * VECTOR;
+    return int64_t(tiles) * WIDTH + 2 * margin + VECTOR;
 }
 
 // Returns 0, or 1 where this was compiled without the number format.
-int liir_match(const void *queries, const void *keys, void *packed, int references, int height,
-               int width, int lanes, int radius, int topk, int bfloat16, int threads, float *values,
-               int64_t *cells) {
-    Job job{static_cast<const uint32_t *>(queries), static_cast<const uint32_t *>(keys),
-            static_cast<uint32_t *>(packed),        references,
-            height,                                 width,
-            lanes,                                  radius,
-            int(liir_wide(width, radius)),          topk,
-            values,                                 cells};
+int liir_match(const void *queries, const void *keys, void *packed, const int *radii,
+               int references, int height, int width, int lanes, int topk, int bfloat16,
+               int threads, float *values, int64_t *cells) {
+    const int margin = *std::max_element(radii, radii + references);
+    Job job{static_cast<const uint32_t *>(queries),
+            static_cast<const uint32_t *>(keys),
+            static_cast<uint32_t *>(packed),
+            radii,
+            references,
+            height,
+            width,
+            lanes,
+            margin,
+            int(liir_wide(width, margin)),
+            topk,
+            values,
+            cells};
     if (!bfloat16) {
         run<Float>(job, threads);
         return 0;

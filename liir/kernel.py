@@ -17,6 +17,7 @@ import os
 import shutil
 import subprocess
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -37,7 +38,9 @@ def usable() -> bool:
     return _library() is not None
 
 
-def best_keys(query: Tensor, keys: Tensor, radius: int, topk: int) -> tuple[Tensor, Tensor] | None:
+def best_keys(
+    query: Tensor, keys: Tensor, radii: Sequence[int], topk: int
+) -> tuple[Tensor, Tensor] | None:
     """The `topk` keys with the largest dot product with each query, in its window.
 
     Products are summed in float32, whatever the dtype. Fastest if C lies closest in memory.
@@ -45,7 +48,7 @@ def best_keys(query: Tensor, keys: Tensor, radius: int, topk: int) -> tuple[Tens
     Args:
         query: (C, h, w) float32, or bfloat16 with an even C.
         keys: (R, C, h, w) of the same dtype.
-        radius: Of the square window, in cells.
+        radii: Of the square window in each reference, in cells.
         topk: Keys to keep.
 
     Returns:
@@ -65,12 +68,13 @@ def best_keys(query: Tensor, keys: Tensor, radius: int, topk: int) -> tuple[Tens
     query = query.permute(1, 2, 0).contiguous()
     keys = keys.permute(0, 2, 3, 1).contiguous()
     lanes = channels * query.element_size() // 4
-    packed = _scratch(references * height * lanes * library.liir_wide(width, radius))
+    packed = _scratch(references * height * lanes * library.liir_wide(width, max(radii)))
     values = torch.empty(height * width, topk)
     cells = torch.empty(height * width, topk, dtype=torch.int64)
     library.liir_match(
         *(ctypes.c_void_p(t.data_ptr()) for t in (query, keys, packed)),
-        *(references, height, width, lanes, radius, topk),
+        (ctypes.c_int * references)(*radii),
+        *(references, height, width, lanes, topk),
         *(int(kind == torch.bfloat16), torch.get_num_threads()),
         *(ctypes.c_void_p(t.data_ptr()) for t in (values, cells)),
     )

@@ -11,7 +11,7 @@ t side of a tile, p = t + 2r side of a patch, n tiles taken together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -66,14 +66,20 @@ def normalise(features: Tensor, similarity: Similarity, dim: int = -3) -> Tensor
 
 
 def match(
-    query: Tensor, keys: Tensor, *, radius: int, topk: int, temperature: float, full: bool = False
+    query: Tensor,
+    keys: Tensor,
+    *,
+    radius: int | Sequence[int],
+    topk: int,
+    temperature: float,
+    full: bool = False,
 ) -> Matches:
     """Finds the `topk` most similar keys of each query in its window, over all references.
 
     Args:
         query: (C, h, w) features, already normalised for the similarity wanted.
         keys: (R, C, h, w), likewise.
-        radius: Of the square window, in cells.
+        radius: Of the square window, in cells; one for all references or one for each.
         topk: Keys to keep.
         temperature: Divides similarities.
         full: Take the log-sum-exp over the whole window instead of the kept keys.
@@ -82,16 +88,40 @@ def match(
         `Matches`; products are summed in the dtype of the features, or in float32.
     """
     references, _, height, width = keys.shape
-    radius = min(radius, max(height, width) - 1)
+    radii = [radius] * references if isinstance(radius, int) else radius
+    radii = [min(each, max(height, width) - 1) for each in radii]
     topk = min(topk, references * height * width)
-    best = None if full else best_keys(query, keys, radius, topk)
+    best = None if full else best_keys(query, keys, radii, topk)
     if best is not None:
         values = best[0] / temperature
         return Matches(values, _filled(*best), torch.logsumexp(values, dim=1))
+    parts = []
+    for each in sorted(set(radii)):
+        chosen = [r for r in range(references) if radii[r] == each]
+        own = keys[chosen] if len(chosen) < references else keys
+        values, cells, lse = _search(query, own, each, topk, temperature, full)
+        owner = torch.tensor(chosen, device=cells.device)[cells // (height * width)]
+        parts.append((values, owner * (height * width) + cells % (height * width), lse))
+    values, order = torch.cat([p[0] for p in parts], dim=1).topk(topk, dim=1)
+    cells = torch.cat([p[1] for p in parts], dim=1).gather(1, order)
+    lse = torch.stack([p[2] for p in parts]) if full else values.T
+    return Matches(values, _filled(values, cells), torch.logsumexp(lse, dim=0))
+
+
+def _search(
+    query: Tensor, keys: Tensor, radius: int, topk: int, temperature: float, full: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The values and cells of `match` for references that share a radius.
+
+    Returns:
+        (h w, topk) values and cells, and (h w,) the log-sum-exp over the window, zero unless
+        `full`.
+    """
+    height, width = query.shape[1:]
     shape = Strip.whole(height, width)
     values = torch.full((*shape, topk), -torch.inf, device=query.device)
     cells = torch.zeros((*shape, topk), dtype=torch.int64, device=query.device)
-    lse = values.new_empty(shape)
+    lse = values.new_zeros(shape)
     for strip in strips(query[None], keys[None], radius):
         scores = strip.scores[0].flatten(0, 1)  # (n t t, R p p)
         top, index = largest(scores, topk)
@@ -101,11 +131,8 @@ def match(
         if full:
             total = torch.logsumexp(scores.float() / temperature, dim=1, keepdim=True)
             strip.view(lse[..., None])[:] = strip.fold(total)
-    values = values[:height, :width].reshape(-1, topk)
-    cells = _filled(values, cells[:height, :width].reshape(-1, topk))
-    if full:
-        return Matches(values, cells, lse[:height, :width].flatten())
-    return Matches(values, cells, torch.logsumexp(values, dim=1))
+    values, cells, lse = (plane[:height, :width].flatten(0, 1) for plane in (values, cells, lse))
+    return values, _filled(values, cells), lse
 
 
 def _filled(values: Tensor, cells: Tensor) -> Tensor:

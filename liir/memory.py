@@ -48,7 +48,7 @@ class Memory:
     what repeats counts once. Where nothing of it is there, the newest frame is used.
 
     Args:
-        config: `annotated`, `first`, `recent` and `budget_mib`.
+        config: `annotated`, `first`, `recent`, `budget_mib`, `radius` and `lasting_margin`.
     """
 
     def __init__(self, config: TrackingConfig) -> None:
@@ -89,6 +89,18 @@ class Memory:
             wanted = {max(self._kept, default=step)}
         return [r for s, r in sorted(self._kept.items()) if s in wanted]
 
+    def lasting(self) -> set[int]:
+        """Steps that are of use however far the tracker gets, until the next annotation."""
+        annotated = sorted(s for s, r in self._kept.items() if r.annotated)
+        count = self.config.annotated
+        latest = {*annotated[:1], *annotated[-count:]} if count else set()
+        return latest | {self.anchor + offset for offset in self.config.first}
+
+    def radii(self, references: Sequence[Reference]) -> list[int]:
+        """Of the window in each reference: those that last are looked at further around."""
+        lasting, config = self.lasting(), self.config
+        return [config.radius + config.lasting_margin * (r.step in lasting) for r in references]
+
     def state(self) -> dict[str, Any]:
         """All that it holds, for `torch.save`; shares the tensors, which never change."""
         return {"anchor": self.anchor, "kept": [dict(vars(r)) for r in self._kept.values()]}
@@ -111,18 +123,11 @@ class Memory:
             )
 
     def _wanted(self, step: int) -> set[int]:
-        return self._lasting() | {step - offset for offset in self.config.recent}
-
-    def _lasting(self) -> set[int]:
-        """Steps that are of use however far the tracker gets, until the next annotation."""
-        annotated = sorted(s for s, r in self._kept.items() if r.annotated)
-        count = self.config.annotated
-        latest = {*annotated[:1], *annotated[-count:]} if count else set()
-        return latest | {self.anchor + offset for offset in self.config.first}
+        return self.lasting() | {step - offset for offset in self.config.recent}
 
     def _forget(self, step: int) -> None:
         """Drops what no step from `step` on will ask for, then the oldest beyond the budget."""
-        lasting = self._lasting()
+        lasting = self.lasting()
         oldest = step - max(self.config.recent, default=1)
         self._kept = {s: r for s, r in self._kept.items() if s in lasting or s >= oldest}
         budget = self.config.budget_mib * MIB

@@ -55,6 +55,8 @@ class TrackingConfig:
         similarity: "cosine" normalises features to unit length, "dot" takes them as they are.
         temperature: Divides the similarity before the softmax.
         radius: Half the side of the square search window, in feature cells (stride 4).
+        lasting_margin: Cells by which the window reaches further in the references that stay,
+            annotated frames and `first`: from there, things have gone further. Needs `topk`.
         topk: Keys kept per query over all references jointly; None keeps the whole window.
         rival_margin: Similarity by which another query has to be closer to all of a query's keys
             for it to be taken for new, and left to the background (see `newcomers`); 0: never.
@@ -80,6 +82,7 @@ class TrackingConfig:
     similarity: Similarity = "cosine"
     temperature: float = 0.05
     radius: int = 20
+    lasting_margin: int = 12
     topk: int | None = 5
     rival_margin: float = 0.06
     feedback: Literal["soft", "hard"] = "soft"

@@ -174,7 +174,8 @@ class Tracker:
         elif config.topk is None:
             tally = window_tally(query, keys, radius=radius, temperature=temperature)
         else:
-            matches = match(query, keys, radius=radius, topk=config.topk, temperature=temperature)
+            radii = self.memory.radii(references)
+            matches = match(query, keys, radius=radii, topk=config.topk, temperature=temperature)
             tally = matches.tally
             if config.gaussians:
                 tally = condensed(matches, len(references), cells, config)

@@ -17,12 +17,14 @@ def features() -> tuple[torch.Tensor, torch.Tensor]:
     return normalise(keys[0] + 0.5 * torch.randn(C, H, W), "cosine"), keys
 
 
+@pytest.mark.parametrize("radius", [4, (4, 2, 6)])
 @pytest.mark.parametrize("cell", [(0, 0), (5, 6), (H - 1, 3)])
-def test_a_row_is_that_of_matching(cell: tuple[int, int]) -> None:
+def test_a_row_is_that_of_matching(cell: tuple[int, int], radius: int | tuple[int, ...]) -> None:
     query, keys = features()
-    every = match(query, keys, topk=5, **SETTINGS)
+    settings = SETTINGS | {"radius": radius}
+    every = match(query, keys, topk=5, **settings)
     number = cell[0] * W + cell[1]
-    one = row(query, keys, cell, topk=5, **SETTINGS)
+    one = row(query, keys, cell, topk=5, **settings)
     torch.testing.assert_close(one.values[0], every.values[number], atol=1e-5, rtol=1e-5)
     assert one.cells[0].tolist() == every.cells[number].tolist()
     torch.testing.assert_close(one.weights.sum(), torch.tensor(1.0))

@@ -29,6 +29,10 @@ def made_up(references, channels, height, width, dtype=torch.float32, seed=0):
     return query.to(dtype), keys.to(dtype)
 
 
+def search(query, keys, radius, topk):
+    return kernel.best_keys(query, keys, [radius] * len(keys), topk)
+
+
 def window(query, keys, radius):
     """(h w, R h w) float64 products, minus infinity off the window."""
     height, width = query.shape[1:]
@@ -46,7 +50,7 @@ def test_finds_the_largest_products_whatever_the_radius(radius, dtype):
         pytest.skip("no bfloat16 products here")
     query, keys = made_up(3, 6, 11, 29, dtype)
     expected = window(query, keys, radius)
-    values, cells = kernel.best_keys(query, keys, radius, 3)
+    values, cells = search(query, keys, radius, 3)
     best = expected.topk(3, dim=1).values
     # Sums in float32 of what bfloat16 holds: rounding before them does not count.
     torch.testing.assert_close(values.double(), best, atol=1e-6, rtol=0)
@@ -56,7 +60,7 @@ def test_finds_the_largest_products_whatever_the_radius(radius, dtype):
 @needed
 def test_a_window_with_fewer_keys_than_asked_for_ends_in_minus_infinity():
     query, keys = made_up(1, 4, 5, 5)
-    values, cells = kernel.best_keys(query, keys, 1, 9)
+    values, cells = search(query, keys, 1, 9)
     corner = values.view(5, 5, 9)[0, 0]
     assert corner[:4].isfinite().all()
     assert (corner[4:] == -torch.inf).all()
@@ -66,14 +70,14 @@ def test_a_window_with_fewer_keys_than_asked_for_ends_in_minus_infinity():
 @needed
 def test_memory_of_an_earlier_call_does_not_matter():
     small, large = made_up(2, 4, 9, 13), made_up(4, 8, 20, 30, seed=1)
-    before = kernel.best_keys(*small, 5, 4)
-    kernel.best_keys(*large, 7, 4)
+    before = search(*small, 5, 4)
+    search(*large, 7, 4)
     kernel._own.packed.fill_(0x7FC00000)  # not a number, in every lane
-    again = kernel.best_keys(*large, 7, 4)
+    again = search(*large, 7, 4)
     kernel._own.packed = None
-    fresh = kernel.best_keys(*large, 7, 4)
+    fresh = search(*large, 7, 4)
     assert all(map(torch.equal, again, fresh))
-    assert all(map(torch.equal, kernel.best_keys(*small, 5, 4), before))
+    assert all(map(torch.equal, search(*small, 5, 4), before))
 
 
 @needed
@@ -82,9 +86,9 @@ def test_threads_change_nothing():
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        alone = kernel.best_keys(query, keys, 6, 5)
+        alone = search(query, keys, 6, 5)
         torch.set_num_threads(3)
-        together = kernel.best_keys(query, keys, 6, 5)
+        together = search(query, keys, 6, 5)
     finally:
         torch.set_num_threads(threads)
     assert all(map(torch.equal, alone, together))
@@ -95,17 +99,15 @@ def test_layout_in_memory_changes_nothing():
     query, keys = made_up(2, 8, 10, 12)
     last = keys.to(memory_format=torch.channels_last)
     assert last.stride() != keys.stride()
-    assert all(
-        map(torch.equal, kernel.best_keys(query, keys, 4, 3), kernel.best_keys(query, last, 4, 3))
-    )
+    assert all(map(torch.equal, search(query, keys, 4, 3), search(query, last, 4, 3)))
 
 
 def test_what_it_cannot_do_is_left_to_pytorch():
     query, keys = made_up(1, 3, 6, 6)
-    assert kernel.best_keys(query.bfloat16(), keys.bfloat16(), 2, 2) is None  # half a lane
-    assert kernel.best_keys(query.double(), keys.double(), 2, 2) is None
-    assert kernel.best_keys(query, keys, 2, 65) is None
-    assert kernel.best_keys(query.requires_grad_(), keys, 2, 2) is None
+    assert search(query.bfloat16(), keys.bfloat16(), 2, 2) is None  # half a lane
+    assert search(query.double(), keys.double(), 2, 2) is None
+    assert search(query, keys, 2, 65) is None
+    assert search(query.requires_grad_(), keys, 2, 2) is None
 
 
 def test_without_a_compiler_there_is_none(anew, monkeypatch):
@@ -113,7 +115,7 @@ def test_without_a_compiler_there_is_none(anew, monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     assert not kernel.usable()
     query, keys = made_up(1, 4, 6, 6)
-    assert kernel.best_keys(query, keys, 2, 2) is None
+    assert search(query, keys, 2, 2) is None
 
 
 def test_a_compiler_that_fails_leaves_nothing_behind(anew, monkeypatch):

@@ -29,15 +29,19 @@ def features(references, height, width, channels=8, seed=0):
 
 
 def dense(query, keys, radius):
-    """(h w, R h w) float64 similarities over the temperature, minus infinity off the window."""
+    """(h w, R h w) float64 similarities over the temperature, minus infinity off the window.
+
+    The radius: one, or one for each reference.
+    """
     height, width = query.shape[1:]
     y, x = (
         g.flatten()
         for g in torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     )
-    near = ((y[:, None] - y).abs() <= radius) & ((x[:, None] - x).abs() <= radius)
+    away = torch.maximum((y[:, None] - y).abs(), (x[:, None] - x).abs())
+    near = away[:, None] <= torch.as_tensor(radius).expand(len(keys))[:, None]
     scores = torch.einsum("ci,rcj->irj", query.flatten(1).double(), keys.flatten(2).double())
-    return (scores / TEMPERATURE).masked_fill(~near[:, None], -torch.inf).flatten(1)
+    return (scores / TEMPERATURE).masked_fill(~near, -torch.inf).flatten(1)
 
 
 SHAPES = [
@@ -80,6 +84,20 @@ def test_matches_equal_dense_topk(height, width, radius, references, labels, top
     assert torch.allclose(there[real], best[real], atol=1e-5)
     for row, keep in zip(found.cells, real, strict=True):
         assert len(set(row[keep].tolist())) == int(keep.sum())
+
+
+@both_ways
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("radii", [(2, 5, 2, 1), (0, 30, 4, 4)])
+def test_each_reference_has_its_window(radii, full):
+    query, keys = features(4, 11, 21)
+    scores = dense(query, keys, radii)
+    best, cells = scores.topk(6, dim=1)
+    found = match(query, keys, radius=radii, topk=6, temperature=TEMPERATURE, full=full)
+    assert torch.allclose(found.values.double(), best, atol=1e-5)
+    assert torch.equal(found.cells, cells)
+    total = scores if full else best
+    assert torch.allclose(found.lse.double(), total.logsumexp(1), atol=1e-5)
 
 
 @both_ways

@@ -31,6 +31,14 @@ def test_default_references():
     assert steps(memory, 20) == [0, 5, 15, 17, 19]
 
 
+def test_the_window_is_wider_in_what_lasts():
+    memory = Memory(TrackingConfig(radius=10, lasting_margin=4))
+    fill(memory, range(20), annotated=(0, 9))
+    found = memory.references(20)
+    assert [r.step for r in found] == [0, 9, 14, 15, 17, 19]  # 14: five after the last annotated
+    assert memory.radii(found) == [14, 14, 14, 10, 10, 10]
+
+
 @pytest.mark.parametrize(
     ("step", "expected"),
     [(1, [0]), (2, [0, 1]), (3, [0, 2]), (5, [0, 2, 4]), (6, [0, 1, 3, 5]), (8, [0, 3, 5, 7])],

@@ -108,7 +108,7 @@ def test_scores_sum_to_one_and_confidence_is_a_share(model):
 def test_whole_window_softmax_and_topk_over_all_agree(model):
     video, labels = clip(4), boxes((1, 2, 2))
     points = Annotation(labels, points={"p": (20.0, 20.0)})
-    config = replace(CONFIG, topk=10_000, rival_margin=0.0)
+    config = replace(CONFIG, topk=10_000, rival_margin=0.0, lasting_margin=0)
     everything = run(model, video, {0: points}, config)[-1]
     softmax = run(model, video, {0: points}, replace(CONFIG, topk=None))[-1]
     assert torch.allclose(everything.scores, softmax.scores, atol=1e-5)

@@ -46,8 +46,11 @@ class Row(NamedTuple):
     fitted: Tensor
 
 
-def references(frame: int, annotated: int, config: TrackingConfig) -> list[int]:
-    """The frames that a frame is matched with, when one frame is annotated.
+def references(frame: int, annotated: int, config: TrackingConfig) -> dict[int, int]:
+    """The frames that a frame is matched with, when one frame is annotated, and their windows.
+
+    Returns:
+        Frame number to radius, in cells.
 
     Raises:
         InputError: It is the annotated frame itself.
@@ -58,24 +61,34 @@ def references(frame: int, annotated: int, config: TrackingConfig) -> list[int]:
     memory, nothing = Memory(config), torch.empty(0)
     for step in range(abs(frame - annotated)):
         memory.add(Reference(step, nothing, nothing, nothing, step == 0))
-    steps = [reference.step for reference in memory.references(abs(frame - annotated))]
-    return [annotated + way * step for step in steps]
+    found = memory.references(abs(frame - annotated))
+    radii = memory.radii(found)
+    if config.topk is None:
+        radii = [config.radius] * len(found)
+    return {annotated + way * r.step: n for r, n in zip(found, radii, strict=True)}
 
 
-def rows(query: Tensor, keys: Tensor, cell: tuple[int, int], config: TrackingConfig) -> Row:
+def rows(
+    query: Tensor,
+    keys: Tensor,
+    cell: tuple[int, int],
+    radii: Sequence[int],
+    config: TrackingConfig,
+) -> Row:
     """The mass of one cell, as tracking deals it out.
 
     Args:
         query: (C, h, w) features, normalised for the similarity.
         keys: (R, C, h, w), likewise.
         cell: (row, column).
-        config: Radius, top-k, temperature; Gaussians, 2 if it has none.
+        radii: Of the window in each reference, in cells.
+        config: Top-k, temperature; Gaussians, 2 if it has none.
     """
     found = row(
         query,
         keys,
         cell,
-        radius=config.radius,
+        radius=radii,
         topk=config.topk,
         temperature=config.temperature,
     )
@@ -130,17 +143,22 @@ def show_affinity(
             min(max(round(line), 0), grid.cells[0] - 1),
             min(max(round(column), 0), grid.cells[1] - 1),
         )
-        strips += _strips(rows(maps[frame], keys, cell, config), shots, frame, wanted, config)
+        found = rows(maps[frame], keys, cell, list(wanted.values()), config)
+        strips += _strips(found, shots, frame, wanted, config)
     write_png(out, draw_strips(strips))
 
 
 def _strips(
-    found: Row, shots: dict[int, Picture], frame: int, wanted: Sequence[int], config: TrackingConfig
+    found: Row,
+    shots: dict[int, Picture],
+    frame: int,
+    wanted: dict[int, int],
+    config: TrackingConfig,
 ) -> list[Strip]:
     """Around one cell: the query, then each reference under its mass."""
     shot, gaussians = shots[frame], config.gaussians or 2
     names = ("without\nthe prior", f"with the prior\n{gaussians} Gaussians")
-    cut = _Window(found.cell, config.radius, shot.shape[:2])
+    cut = _Window(found.cell, max(wanted.values()), shot.shape[:2])
     most = float(torch.maximum(found.plain, found.fitted).max())
     y, x = (STRIDE * c + 0.5 for c in found.cell)
     width = tile_width(names, 1 + len(wanted))

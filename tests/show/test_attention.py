@@ -17,11 +17,13 @@ from liir.video import open_video
 
 
 def test_references_are_those_of_tracking() -> None:
-    config = TrackingConfig()
-    assert references(40, 0, config) == [0, 5, 35, 37, 39]
-    assert references(3, 0, config) == [0, 2]
-    assert references(42, 2, config) == [2, 7, 37, 39, 41]
-    assert references(0, 40, config) == [40, 35, 5, 3, 1]  # backwards
+    config = TrackingConfig(radius=6, lasting_margin=3)
+    assert references(40, 0, config) == {0: 9, 5: 9, 35: 6, 37: 6, 39: 6}
+    assert set(references(40, 0, replace(config, topk=None)).values()) == {6}
+    assert list(references(40, 0, config)) == [0, 5, 35, 37, 39]
+    assert list(references(3, 0, config)) == [0, 2]
+    assert list(references(42, 2, config)) == [2, 7, 37, 39, 41]
+    assert list(references(0, 40, config)) == [40, 35, 5, 3, 1]  # backwards
     with pytest.raises(InputError, match="frame 4 is the annotated one"):
         references(4, 4, config)
 
@@ -31,7 +33,7 @@ def test_rows_are_shares_of_one(topk: int | None) -> None:
     keys = normalise(torch.randn(3, 8, 9, 12), "cosine")
     query = normalise(keys[1] + 0.3 * torch.randn(8, 9, 12), "cosine")
     config = TrackingConfig(radius=3, topk=topk)
-    found = rows(query, keys, (4, 5), config)
+    found = rows(query, keys, (4, 5), [config.radius] * len(keys), config)
     for maps in (found.plain, found.fitted):
         assert maps.shape == (3, 9, 12)
         assert float(maps.sum()) == pytest.approx(1, abs=1e-5)
