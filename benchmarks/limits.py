@@ -12,14 +12,13 @@ Legend: R reference frames, C channels, H W pixels, h w cells, p side of a patch
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import record
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 import liir
@@ -77,8 +76,7 @@ def measure(
     encoder: nn.Module | None = None,
     lab: Tensor | None = None,
     channels: int = 64,
-    radius: int = 12,
-    references: int = 5,
+    radii: Sequence[int] = (12,) * 5,
     runs: int = 5,
 ) -> Limit:
     """Measures the limit here and now.
@@ -89,11 +87,10 @@ def measure(
         encoder: Whose convolutions are tried, on what `lab` becomes in it.
         lab: (B, 3, H, W) in the encoder's dtype, channels-last.
         channels: Of the features that are matched.
-        radius: Of the window, in cells.
-        references: R.
+        radii: Of the window in each reference, in cells.
         runs: That count, of each.
     """
-    patch = references * (TILE + 2 * radius) ** 2
+    patch = sum((TILE + 2 * radius) ** 2 for radius in radii)
     shapes = {
         f"{TILE**2}x{channels} by {channels}x{patch}": (TILE**2, channels, patch),
         f"{_SQUARE} cubed": (_SQUARE, _SQUARE, _SQUARE),
@@ -162,11 +159,9 @@ def flops(function: Callable[[], object]) -> float:
     return float(counter.get_total_flops())
 
 
-def matching_flops(
-    height: int, width: int, *, radius: int, channels: int, references: int
-) -> float:
-    """FLOPs of all similarities in the windows, at the frame's edges too: 2 C (2r + 1)^2 R h w."""
-    return 2.0 * channels * (2 * radius + 1) ** 2 * references * height * width
+def matching_flops(height: int, width: int, *, radii: Sequence[int], channels: int) -> float:
+    """FLOPs of all similarities in windows, at the frame's edges too: 2 C h w sum (2r + 1)^2."""
+    return 2.0 * channels * height * width * sum((2 * radius + 1) ** 2 for radius in radii)
 
 
 def picture(model: liir.Model, height: int, width: int) -> Tensor:
@@ -176,32 +171,28 @@ def picture(model: liir.Model, height: int, width: int) -> Tensor:
 
 
 def of_tracking(
-    model: liir.Model, size: tuple[int, int], radius: int, references: int, runs: int = 5
+    model: liir.Model, size: tuple[int, int], radii: Sequence[int], runs: int = 5
 ) -> tuple[Limit, dict[str, float]]:
     """The limit of a frame of tracking, and its FLOPs.
 
     Args:
         model: What `liir.load` returned.
         size: (H, W) of the picture that is encoded.
-        radius: Of the window, in cells.
-        references: R.
+        radii: Of the window in each reference, in cells.
         runs: As for `measure`.
     """
     lab = picture(model, *size)
     with torch.inference_mode():
         channels, height, width = model.encoder(lab)[0].shape
         work = {"encoder": flops(lambda: model.encoder(lab))}
-    work["matching"] = matching_flops(
-        height, width, radius=radius, channels=channels, references=references
-    )
+    work["matching"] = matching_flops(height, width, radii=radii, channels=channels)
     limit = measure(
         model.device,
         model.dtype,
         encoder=model.encoder,
         lab=lab,
         channels=channels,
-        radius=radius,
-        references=references,
+        radii=radii,
         runs=runs,
     )
     return limit, work
@@ -216,7 +207,7 @@ def main() -> None:
     record.one(given, lambda job: job)
     model = liir.load(given.model, device=given.device, dtype=given.dtype)
     config = model.preset.tracking
-    limit, work = of_tracking(model, (480, 854), config.radius, 5)
+    limit, work = of_tracking(model, (480, 854), [config.radius] * 5)
     print(record.machine(), model.dtype)
     rows = [
         {"what": f"{kind}: {name}", "rate": _giga(rate)}

@@ -42,8 +42,7 @@ COLUMNS = {
 
 def naive(query: Tensor, keys: Tensor, radius: int, topk: int, rows: range) -> Tensor:
     """Similarities of the best keys (n w, topk) for some rows of queries, by unfolding windows."""
-    channels, _, width = query.shape
-    side = 2 * radius + 1
+    channels, side = len(query), 2 * radius + 1
     ask = query[:, rows.start : rows.stop].flatten(1)  # (C, n w)
     scores = []
     for reference in keys:
@@ -113,7 +112,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     peak = record.peak(device)
     scale = height / count
     seconds = {k: v * (1 if k == "runs" else scale) for k, v in seconds.items()}
-    shape = {key: job[key] for key in ("radius", "channels", "references")}
+    shape = {"channels": job["channels"], "radii": [job["radius"]] * job["references"]}
     work = limits.matching_flops(height, width, **shape)
     limit = limits.measure(device, dtype, **shape)
     least = limit.seconds(matching_flops=work)

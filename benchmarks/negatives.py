@@ -3,29 +3,35 @@
     python benchmarks/negatives.py                       # 5,760 to 1,000,000 negatives
     python benchmarks/negatives.py --negatives 57600 --device cuda
 
-Each figure is a forward and a backward pass of 4,096 queries of 128 channels, in a process of its
-own; memory is the most that the process takes, the library and the bank included. The naive form is
-left out where its similarities alone exceed --most-gib.
+Each row is a forward and a backward pass of 4,096 queries of 128 channels, in a process of its own;
+memory is the most that the process takes, the library and the bank included. The naive form is left
+out where its similarities alone exceed --most-gib.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import resource
-import statistics
-import subprocess
-import sys
-import time
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import record
 import torch
 from torch import Tensor
 
+from liir.encoder import pick_device
 from liir.learning.negatives import Bank, negative_lse
+from liir.show import plot
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 POINTS = 4
 TEMPERATURE = 0.07
+COLUMNS = {
+    "name": "negatives",
+    "bank": "bank MiB",
+    "form": "form",
+    "seconds": "seconds",
+    "peak": "peak MiB",
+}
 
 
 def naive(query: Tensor, videos: Tensor, keys: Tensor, owners: Tensor) -> Tensor:
@@ -40,74 +46,77 @@ def streamed(query: Tensor, videos: Tensor, keys: Tensor, owners: Tensor) -> Ten
     return negative_lse(query, videos, keys, owners, TEMPERATURE)
 
 
-def peak(device: torch.device) -> float:
-    """MiB that were taken at most so far."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used / 2 ** (20 if sys.platform == "darwin" else 10)
+FORMS = {"naive": naive, "streamed": streamed}
 
 
-def measure(form: str, count: int, options: argparse.Namespace) -> dict[str, float]:
-    """Seconds (median of the runs) and MiB of one form."""
-    device = torch.device(options.device)
+def measure(job: dict[str, Any]) -> dict[str, Any]:
+    """A row."""
+    device = pick_device(job["device"])
     torch.manual_seed(0)
-    bank = Bank(count // POINTS, POINTS, options.channels).to(device)
-    bank.push(
-        torch.nn.functional.normalize(torch.randn(*bank.features.shape, device=device), dim=2),
-        torch.arange(count // POINTS, device=device),
-    )
-    query = torch.randn(options.queries, options.channels, device=device, requires_grad=True)
-    videos = torch.arange(options.queries, device=device) // 256
-    seconds = []
-    for _ in range(options.runs):
-        start = time.perf_counter()
-        globals()[form](query, videos, *bank.negatives()).sum().backward()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - start)
-    return {"seconds": statistics.median(seconds), "mib": peak(device)}
+    count, channels, queries = job["negatives"] // POINTS, job["channels"], job["queries"]
+    bank = Bank(count, POINTS, channels).to(device)
+    made = torch.randn(*bank.features.shape, device=device)
+    bank.push(torch.nn.functional.normalize(made, dim=2), torch.arange(count, device=device))
+    del made
+    query = torch.randn(queries, channels, device=device, requires_grad=True)
+    videos = torch.arange(queries, device=device) // 256
+
+    def both_ways() -> None:
+        FORMS[job["form"]](query, videos, *bank.negatives()).sum().backward()
+
+    seconds = record.timed(both_ways, runs=job["runs"], device=device)
+    return job | {
+        "name": f"{job['negatives']:,}",
+        "bank": bank.features.nbytes / 2**20,
+        "seconds": seconds,
+        "peak": record.peak(device),
+    }
 
 
-def told(value: float | None) -> str:
-    """A number as long as it need be; a dash for what was left out."""
-    return "-" if value is None else f"{value:,.0f}" if value >= 20 else f"{value:.2f}"
+def tables(found: record.Report) -> str:
+    """Markdown."""
+    return "\n".join(record.table(found["rows"], COLUMNS))
+
+
+def draw(found: record.Report) -> Figure:
+    """Seconds and memory over the number of negatives, a line for each form."""
+    made = plot.figure(900, 360)
+    sides = made.subplots(1, 2)
+    for number, form in enumerate(FORMS):
+        rows = [row for row in found["rows"] if row["form"] == form]
+        x = [row["negatives"] for row in rows]
+        y = [[row["seconds"]["median"] for row in rows], [row["peak"] for row in rows]]
+        for axes, values in zip(sides, y, strict=True):
+            axes.plot(x, values, marker="o", label=form, **plot.line(number))
+    for axes, title in zip(sides, ("Seconds, forward and backward", "Peak MiB"), strict=True):
+        axes.set_xscale("log")
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("negatives")
+        plot.plain(axes, title)
+    sides[0].legend(frameon=False)
+    return made
 
 
 def main() -> None:
-    """Prints a Markdown table; --json keeps the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Prints a Markdown table; keeps JSON and a plot."""
+    parser = record.options(__doc__)
     parser.add_argument("--negatives", type=int, nargs="+", default=[5760, 57600, 230400, 1000000])
     parser.add_argument("--queries", type=int, default=4096)
     parser.add_argument("--channels", type=int, default=128)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--device", default="cpu")
     parser.add_argument("--most-gib", type=float, default=4.0)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--one", nargs=2, metavar=("FORM", "COUNT"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.one:
-        print(json.dumps(measure(options.one[0], int(options.one[1]), options)))
+    given = parser.parse_args()
+    if record.one(given, measure):
         return
-    rows = []
-    print("| negatives | bank MiB | naive s | naive MiB | streamed s | streamed MiB |")
-    print("|---:|---:|---:|---:|---:|---:|")
-    for count in options.negatives:
-        bank = Bank(count // POINTS, POINTS, options.channels).features
-        row: dict[str, float | None] = {"negatives": count, "bank": bank.nbytes / 2**20}
-        for form in ("naive", "streamed"):
-            row |= {f"{form} seconds": None, f"{form} mib": None}
-            if form == "naive" and 4 * count * options.queries > options.most_gib * 2**30:
+    shared = {key: getattr(given, key) for key in "device threads queries channels runs".split()}
+    rows: list[dict[str, Any]] = []
+    for count in given.negatives:
+        for form in FORMS:
+            if form == "naive" and 4 * count * given.queries > given.most_gib * 2**30:
                 continue
-            command = [sys.executable, __file__, *sys.argv[1:], "--one", form, str(count)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            for name, value in json.loads(done.stdout).items():
-                row[f"{form} {name}"] = value
-        rows.append(row)
-        print("| " + " | ".join(map(told, row.values())) + " |", flush=True)
-    print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads()}))
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+            rows.append(record.alone(__file__, shared | {"negatives": count, "form": form}))
+            record.tell(rows[-1], COLUMNS, first=len(rows) == 1)
+    record.keep(record.report(__file__, rows), given.out, draw)
 
 
 if __name__ == "__main__":

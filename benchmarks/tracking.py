@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,7 @@ class Job:
         warm: Frames before the clock starts: caches fill, all references are there.
         size: Short side of the clip and of the pictures that are encoded.
         objects: In the clip.
-        radius: Of the window, in cells; 0: the model's own.
+        radius: Of the window in every reference, in cells; 0: the model's own.
         references: Matched at most; 0: those of the model.
         every: Frames between two looks at the memory.
         parts: Whether each part is timed alone.
@@ -106,7 +107,7 @@ def load(job: Job) -> tuple[liir.Model, TrackingConfig]:
         model = liir.load(f"random:{job.model}", device=job.device, dtype=job.dtype)
     config = dataclasses.replace(model.preset.tracking, size=job.size)
     if job.radius:
-        config = dataclasses.replace(config, radius=job.radius)
+        config = dataclasses.replace(config, radius=job.radius, lasting_margin=0)
     if job.references:
         recent = tuple(range(job.references, 0, -1))
         config = dataclasses.replace(config, annotated=0, first=(), recent=recent)
@@ -130,17 +131,17 @@ def measure(given: dict[str, Any]) -> dict[str, Any]:
         labels = make_clip(path, job.frames, job.frame_size, job.objects)
         label_video(model, path, {0: labels}, Path(folder, "out"), config=config, progress=watch)
         seconds = stretches(clock, job.warm, job.frames)
-        parts, references = one_by_one(model, path, labels, config, job.parts)
+        parts, radii = one_by_one(model, path, labels, config, job.parts)
     size = encoded_size(model, job)
-    limit, work = limits.of_tracking(model, size, config.radius, references)
+    limit, work = limits.of_tracking(model, size, radii)
     least = limit.seconds(work["encoder"], work["matching"])
     return asdict(job) | {
         "name": job.model,
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": str(model.device),
         "kernel": kernel.usable(),
-        "radius": config.radius,
-        "references": references,
+        "radii": radii,
+        "references": len(radii),
         "seconds": seconds,
         "rate": 1 / seconds["median"],
         "limit_seconds": least,
@@ -160,8 +161,7 @@ def stretches(clock: dict[int, float], warm: int, frames: int) -> record.Spread:
     warm = max(1, min(warm, frames - 1))
     parts = min(STRETCHES, frames - warm)
     ends = [round(float(end)) for end in np.linspace(warm, frames, parts + 1)]
-    pairs = zip(ends, ends[1:], strict=False)
-    return record.spread([(clock[b] - clock[a]) / (b - a) for a, b in pairs])
+    return record.spread([(clock[b] - clock[a]) / (b - a) for a, b in pairwise(ends)])
 
 
 def encoded_size(model: liir.Model, job: Job) -> tuple[int, int]:
@@ -172,8 +172,8 @@ def encoded_size(model: liir.Model, job: Job) -> tuple[int, int]:
 
 def one_by_one(
     model: liir.Model, path: Path, labels: Annotation, config: TrackingConfig, wanted: bool
-) -> tuple[dict[str, record.Spread], int]:
-    """Seconds a frame of each part alone, where that is wanted; and the references of a late frame.
+) -> tuple[dict[str, record.Spread], list[int]]:
+    """Seconds a frame of each part alone, where that is wanted; and the windows of a late frame.
 
     What is timed on the side, so that it does not add up to the whole: parts overlap there, and
     reading out references, votes and newcomers are not among them.
@@ -188,8 +188,9 @@ def one_by_one(
     for frame in frames[1:-1]:
         result = tracker.step(frame)
     references = tracker.memory.references(tracker.count)
+    radii = tracker.memory.radii(references)
     if not wanted:
-        return {}, len(references)
+        return {}, radii
     grid = result.grid
     picture = grid.resize(frames[-1].rgb)
     query = normalise(model.encode(picture), config.similarity)
@@ -199,7 +200,7 @@ def one_by_one(
         "match": lambda: match(
             query,
             keys,
-            radius=config.radius,
+            radius=radii,
             topk=config.topk or 5,
             temperature=config.temperature,
         ),
@@ -212,7 +213,7 @@ def one_by_one(
         "decode": _a_frame(lambda: sum(1 for _ in open_video(path).frames(0, 24)), frames=24),
         **parts,
         "write": _a_frame(lambda: write(result, path.parent / "parts"), frames=8),
-    }, len(references)
+    }, radii
 
 
 def _a_frame(call: Callable[[], object], frames: int) -> record.Spread:
@@ -235,7 +236,8 @@ def write(result: liir.tracking.Result, folder: Path, frames: int = 8) -> None:
 def describe(row: dict[str, Any]) -> str:
     """What a row is, in words."""
     with_kernel = "" if row["kernel"] else ", no kernel"
-    return f"{row['model']}, {row['dtype']}, radius {row['radius']}{with_kernel}"
+    radii = " and ".join(map(str, dict.fromkeys(row["radii"])))
+    return f"{row['model']}, {row['dtype']}, radius {radii}{with_kernel}"
 
 
 def tables(found: record.Report) -> str:

@@ -1,34 +1,36 @@
 """What does each part of the objective cost? Seconds and peak memory of a step with and without it.
 
     python benchmarks/training.py                      # the small width, as a laptop trains
-    python benchmarks/training.py --width 1 --device cuda --json costs.json
+    python benchmarks/training.py --width 1 --device cuda
+    python benchmarks/training.py --presets paper --width 1 --crop 256 --batch 4 8 16
 
 Each row is a process of its own: random pictures, the bank filled before the clock starts, a few
-steps that do not count, then --steps of forward, backward and optimizer. Memory is the most that
-the process (on CUDA: the allocator) took, bank and optimizer included.
+steps that do not count, then --steps of forward, backward and optimizer. The overhead is what a
+step takes beyond the passes through the encoder that it needs, timed in the same process: forward
+and backward for every frame, twice with shifting by roll or drop, and a forward pass of the
+momentum copy. Memory is the most that the process (on CUDA: the allocator) took, bank and optimizer
+included.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
-import resource
-import statistics
-import subprocess
-import sys
-import time
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import record
 import torch
 
 from liir import presets
 from liir.encoder import pick_device, pick_dtype
 from liir.learning.objective import Objective
 from liir.settings import parse_settings
+from liir.show import plot
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WARM = 2
-ROWS = {
+PARTS = {
     "intra alone": ("baseline", ()),
     "+ position": ("position", ()),
     "+ inter, shifting none": ("inter", ("shifting=none",)),
@@ -38,78 +40,129 @@ ROWS = {
     "+ inter (roll) + compactness": ("compact", ()),
     "+ inter (roll), a million negatives": ("inter", ("bank_frames=250000",)),
 }
+COLUMNS = {
+    "name": "",
+    "seconds": "seconds a step",
+    "passes": "encoder passes alone",
+    "overhead": "overhead, %",
+    "rate": "frames/s",
+    "peak": "peak MiB",
+}
 
 
-def measure(name: str, options: argparse.Namespace) -> dict[str, float]:
-    """Seconds a step, median and range, and MiB at most."""
-    preset_name, texts = ROWS[name]
-    config = presets.preset(preset_name)
-    changes = parse_settings([*texts, f"width={options.width}"], "training", "model")
-    for part, values in changes.items():
+def prepared(job: dict[str, Any]) -> tuple[Objective, presets.Preset, torch.device]:
+    """The objective with a full bank."""
+    config = presets.preset(job["preset"])
+    texts = [*job["settings"], f"width={job['width']}"]
+    texts += [f"{key}={job[key]}" for key in ("batch", "crop") if job[key]]
+    for part, values in parse_settings(texts, "training", "model").items():
         changed = dataclasses.replace(getattr(config, part), **values)
         config = dataclasses.replace(config, **{part: changed})
-    device = pick_device(options.device)
+    device = pick_device(job["device"])
     torch.manual_seed(0)
     objective = Objective(config, pick_dtype("auto", device)).to(device)
     objective.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(objective.encoder.parameters(), 1e-4)
     if objective.bank is not None:
         objective.bank.features.copy_(torch.randn(1, device=device))
         objective.bank.videos.copy_(100 + torch.arange(len(objective.bank.videos)))
         objective.bank.pushed.fill_(len(objective.bank.videos))
+    return objective, config, device
+
+
+def measure(job: dict[str, Any]) -> dict[str, Any]:
+    """A row."""
+    objective, config, device = prepared(job)
+    optimizer = torch.optim.AdamW(objective.encoder.parameters(), 1e-4)
     batch, crop = config.training.batch, config.training.crop
-    seconds = []
-    for step in range(WARM + options.steps):
+    dropped = torch.ones(batch, dtype=torch.int64, device=device)
+    videos = torch.arange(batch, device=device)
+
+    def whole() -> None:
         lab = torch.rand(batch, 2, 3, crop, crop, device=device) - 0.5
-        dropped = torch.ones(batch, dtype=torch.int64, device=device)
-        start = time.perf_counter()
-        losses = objective(lab, dropped, torch.arange(batch, device=device), None, True)
+        losses = objective(lab, dropped, videos, None, True)
         optimizer.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
         optimizer.step()
         objective.follow()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        if step >= WARM:
-            seconds.append(time.perf_counter() - start)
-    if device.type == "cuda":
-        most = torch.cuda.max_memory_allocated(device) / 2**20
-    else:
-        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        most = used / 2 ** (20 if sys.platform == "darwin" else 10)
-    return {
-        "seconds": statistics.median(seconds),
-        "least": min(seconds),
-        "most": max(seconds),
-        "mib": most,
+
+    def passes() -> None:
+        optimizer.zero_grad()
+        encoder_passes(objective, torch.rand(2 * batch, 3, crop, crop, device=device)).backward()
+        optimizer.step()
+
+    seconds = record.timed(whole, runs=job["steps"], budget=300, device=device)
+    peak = record.peak(device)
+    alone = record.timed(passes, runs=job["steps"], budget=300, device=device)
+    return job | {
+        "batch": batch,
+        "crop": crop,
+        "seconds": seconds,
+        "passes": alone,
+        "overhead": 100 * (seconds["median"] / alone["median"] - 1),
+        "rate": 2 * batch / seconds["median"],
+        "peak": peak,
     }
 
 
+def encoder_passes(objective: Objective, frames: torch.Tensor) -> torch.Tensor:
+    """What `Objective.forward` asks of the network, and the cheapest loss on it."""
+    encoder, dtype = objective.encoder, objective.dtype
+    with torch.autocast(frames.device.type, dtype, enabled=dtype != torch.float32):
+        early = encoder.early(frames.contiguous(memory_format=torch.channels_last))
+        trunk = encoder.trunk(early, None)
+        loss = encoder.pixel_head(trunk).float().mean()
+        if objective.bank is not None:
+            shifted = objective._shifted(early, trunk, None)
+            loss = loss + encoder.region_head(shifted).float().mean()
+            objective.slow_head(shifted.detach()[1::2])
+    return loss
+
+
+def tables(found: record.Report) -> str:
+    """Markdown."""
+    return "\n".join(record.table(found["rows"], COLUMNS))
+
+
+def draw(found: record.Report) -> Figure:
+    """The whole step over the passes that it needs."""
+    rows = found["rows"]
+    made = plot.figure(900, 130 + 45 * len(rows))
+    axes = made.add_subplot()
+    for place, row in enumerate(rows):
+        for number, key in enumerate(("seconds", "passes")):
+            label = ("the step", "encoder passes alone")[number] if place == 0 else None
+            style = {"color": plot.line(number)["color"], "label": label}
+            axes.barh(place + 0.2 - 0.4 * number, row[key]["median"], 0.38, **style)
+    axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
+    axes.invert_yaxis()
+    axes.set_xlabel("seconds")
+    plot.plain(axes, "A training step")
+    made.legend(loc="outside lower center", ncols=2, frameon=False)
+    return made
+
+
 def main() -> None:
-    """Prints a Markdown table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Prints a Markdown table; keeps JSON and a plot."""
+    parser = record.options(__doc__)
     parser.add_argument("--width", type=float, default=0.5)
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.one:
-        print(json.dumps(measure(options.one, options)))
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
+    parser.add_argument("--presets", nargs="+", default=(), help="these, in place of the parts")
+    parser.add_argument("--crop", type=int, default=0, help="default: the preset's")
+    parser.add_argument("--batch", type=int, nargs="+", default=[0])
+    given = parser.parse_args()
+    if record.one(given, measure):
         return
-    found = {}
-    print("| | seconds a step | range | peak MiB |")
-    print("|---|---:|---:|---:|")
-    for name in options.rows:
-        command = [sys.executable, __file__, *sys.argv[1:], "--one", name]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        row = found[name] = json.loads(done.stdout)
-        span = f"{row['least']:.3f} to {row['most']:.3f}"
-        print(f"| {name} | {row['seconds']:.3f} | {span} | {row['mib']:,.0f} |", flush=True)
-    print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads()}))
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    wanted = {name: (name, ()) for name in given.presets} or {n: PARTS[n] for n in given.parts}
+    shared = {key: getattr(given, key) for key in "device threads width steps crop".split()}
+    rows: list[dict[str, Any]] = []
+    for name, (preset, settings) in wanted.items():
+        for batch in given.batch:
+            job = shared | {"preset": preset, "settings": settings, "batch": batch}
+            row = record.alone(__file__, job)
+            rows.append(row | {"name": f"{name}, batch {batch}" if batch else name})
+            record.tell(rows[-1], COLUMNS, first=len(rows) == 1)
+    record.keep(record.report(__file__, rows), given.out, draw)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,107 @@
+"""The benchmarks run, say what they promise to say, and count right."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+SPREAD = {"median", "least", "most", "runs"}
+
+
+def run(name: str, out: Path, *words: object) -> dict[str, dict]:
+    """Rows by name, once JSON, table and plot are there."""
+    command = [sys.executable, FOLDER / f"{name}.py", "--out", out, *words]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert (out / f"{name}.png").stat().st_size > 5000
+    found = json.loads((out / f"{name}.json").read_text())
+    assert found["benchmark"] == name
+    assert {"commit", "cpu", "torch", "threads"} <= found["machine"].keys()
+    for row in found["rows"]:
+        assert f"| {row['name']} |" in done.stdout
+        assert set(row["seconds"]) == SPREAD
+        assert 0 < row["seconds"]["least"] <= row["seconds"]["median"] <= row["seconds"]["most"]
+        assert row["peak"] > 0
+    return {row["name"]: row for row in found["rows"]}
+
+
+@pytest.fixture
+def module(monkeypatch):
+    """Imports one of them as the others do."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return lambda name: __import__(name)
+
+
+def test_tracking(tmp_path):
+    words = "--models small --frames 14 --size 64 --radius 3 --kernel off --threads 1".split()
+    ((name, row),) = run("tracking", tmp_path, *words).items()
+    assert name.startswith("small, ")
+    assert name.endswith(", radius 3, no kernel")
+    assert row["radii"] == [3] * 5
+    assert all(set(row[part]) == SPREAD for part in ("decode", "encode", "match", "write"))
+    assert row["limit_seconds"] > 0
+    assert row["over_limit"] == pytest.approx(row["seconds"]["median"] / row["limit_seconds"])
+    cells = 16 * 29  # of 64x114
+    assert row["gflop"]["matching"] == pytest.approx(2 * 64 * 7 * 7 * 5 * cells / 1e9)
+
+
+def test_matching(tmp_path):
+    words = "--cells 12 15 --radius 4 --forms naive tiled --dtypes float32 --runs 2".split()
+    rows = run("matching", tmp_path, *words)
+    assert list(rows) == ["naive, float32", "tiled, float32"]
+    assert all(row["error"] < 1e-5 for row in rows.values())
+
+
+def test_negatives(tmp_path):
+    words = "--negatives 64 256 --queries 256 --channels 8 --runs 2 --most-gib 0.0001".split()
+    rows = run("negatives", tmp_path, *words)
+    assert [(r["negatives"], r["form"]) for r in rows.values()] == [
+        (64, "streamed"),
+        (256, "streamed"),
+    ]
+
+
+@pytest.mark.slow
+def test_scaling(tmp_path):
+    words = "--curve objects frames --values 1 3 --timed 3 --size 64 --frames 20 64".split()
+    rows = run("scaling", tmp_path, *words)
+    assert rows["objects 3"]["growth"] > 0
+    assert rows["frame 20 at 64"]["peak"] >= rows["frame 2 at 64"]["peak"]
+
+
+@pytest.mark.slow
+def test_training(tmp_path):
+    words = ["--width", 0.125, "--steps", 1, "--crop", 32, "--batch", 2, "--parts", "intra alone"]
+    row = run("training", tmp_path, *words)["intra alone, batch 2"]
+    assert row["overhead"] == pytest.approx(
+        100 * (row["seconds"]["median"] / row["passes"]["median"] - 1)
+    )
+
+
+def test_flops_are_those_counted_by_hand(module):
+    limits = module("limits")
+    layer = nn.Conv2d(3, 5, 3, padding=1, bias=False)
+    assert limits.flops(lambda: layer(torch.zeros(1, 3, 7, 9))) == 2 * 3 * 5 * 9 * 7 * 9
+    found = limits.matching_flops(6, 8, radii=[1, 2], channels=4)
+    assert found == 2 * 4 * 6 * 8 * (9 + 25)
+
+
+def test_a_limit_adds_up_what_the_best_rates_take(module):
+    limits, record = module("limits"), module("record")
+    slow, fast = record.spread([1e9, 2e9, 3e9]), record.spread([4e9])
+    limit = limits.Limit({"a": slow, "b": fast}, {"c": slow}, slow)
+    assert limit.seconds(encoder_flops=4e9, matching_flops=8e9) == pytest.approx(2 + 2)
+    assert limit.seconds(matching_flops=8e9) == pytest.approx(2)
+
+
+def test_a_report_replaces_its_sections_alone(module):
+    text = "before\n<!-- bench:x -->\nold\n<!-- /bench:x -->\nafter\n"
+    report = module("report")
+    assert report.replaced(text, "x", "new\n") == text.replace("old", "new")
+    with pytest.raises(SystemExit, match="no section <!-- bench:y -->"):
+        report.replaced(text, "y", "new\n")
