@@ -47,7 +47,7 @@ from liir.video import Frame, Video, VideoWriter, open_video
 
 SAVE_SECONDS = 60.0  # between two savings of the tracker's state
 SHEET_FRAMES = 12
-_AHEAD = 4  # frames tracked before their files are written
+_AHEAD = 2  # frames tracked before their files are written; each holds a state, 3 MiB at 480p
 
 
 @dataclass(frozen=True)
