@@ -71,8 +71,8 @@ bench-long: $(READY)
 	$(BIN)/python benchmarks/tracking.py --out bench/parts
 	$(BIN)/python benchmarks/matching.py --runs 20
 	$(BIN)/python benchmarks/scaling.py --long --timed 40
-	$(BIN)/python benchmarks/negatives.py --runs 10
-	$(BIN)/python benchmarks/training.py --steps 30
+	$(BIN)/python benchmarks/negatives.py --runs 10 --most-gib 4
+	$(BIN)/python benchmarks/training.py --steps 30 --long
 	@echo "Tables, JSON and plots: $(abspath bench)"
 
 clean:

@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=4096)
     parser.add_argument("--channels", type=int, default=128)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--most-gib", type=float, default=4.0)
+    parser.add_argument("--most-gib", type=float, default=2.0)
     given = parser.parse_args()
     if record.one(given, measure):
         return

@@ -115,7 +115,7 @@ def draw(found: record.Report) -> Figure:
         plot.plain(above, curve)
         plot.plain(below, "")
         for axis in (above, below):
-            axis.set_ylim(bottom=0)
+            axis.set_ylim(0, 1.05 * axis.get_ylim()[1])
         below.set_xlabel(UNITS.get(curve, ""))
     axes[0, 0].set_ylabel("seconds a frame")
     axes[1, 0].set_ylabel("peak MiB")

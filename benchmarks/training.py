@@ -1,6 +1,7 @@
 """What does each part of the objective cost? Seconds and peak memory of a step with and without it.
 
     python benchmarks/training.py                      # the small width, as a laptop trains
+    python benchmarks/training.py --long               # and a million negatives, 20 s a step
     python benchmarks/training.py --width 1 --device cuda
     python benchmarks/training.py --presets paper --width 1 --crop 256 --batch 4 8 16
 
@@ -38,8 +39,8 @@ PARTS = {
     "+ inter, shifting drop": ("inter", ("shifting=drop",)),
     "+ inter, shifting aligned (64 frames)": ("inter", ("shifting=aligned", "bank_frames=64")),
     "+ inter (roll) + compactness": ("compact", ()),
-    "+ inter (roll), a million negatives": ("inter", ("bank_frames=250000",)),
 }
+LONG = {"+ inter (roll), a million negatives": ("inter", ("bank_frames=250000",))}
 COLUMNS = {
     "name": "",
     "seconds": "seconds a step",
@@ -146,14 +147,18 @@ def main() -> None:
     parser = record.options(__doc__)
     parser.add_argument("--width", type=float, default=0.5)
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
+    parser.add_argument("--parts", nargs="+", choices=[*PARTS, *LONG])
+    parser.add_argument("--long", action="store_true")
     parser.add_argument("--presets", nargs="+", default=(), help="these, in place of the parts")
     parser.add_argument("--crop", type=int, default=0, help="default: the preset's")
     parser.add_argument("--batch", type=int, nargs="+", default=[0])
     given = parser.parse_args()
     if record.one(given, measure):
         return
-    wanted = {name: (name, ()) for name in given.presets} or {n: PARTS[n] for n in given.parts}
+    parts = PARTS | LONG
+    wanted = {name: (name, ()) for name in given.presets} or {
+        name: parts[name] for name in given.parts or (parts if given.long else PARTS)
+    }
     shared = {key: getattr(given, key) for key in "device threads width steps crop".split()}
     rows: list[dict[str, Any]] = []
     for name, (preset, settings) in wanted.items():

@@ -79,8 +79,8 @@ def negative_lse(
 ) -> Tensor:
     """Log-sum-exp of each query's similarities to the negatives of other videos.
 
-    Exact, and never larger than N x `block`: the forward pass keeps the sum alone, the backward
-    pass computes the similarities again. Keys of the query's own video, and empty places of the
+    Exact, and never larger than N x `block`: all that the backward pass needs is summed on the way,
+    (N, C). Keys of the query's own video, and empty places of the
     bank (-1), take no part; a query left without negatives has minus infinity.
 
     Args:
@@ -97,7 +97,9 @@ def negative_lse(
 
     def pieces() -> Iterator[_Piece]:
         for some, owner in zip(keys.split(block), key_videos.split(block), strict=True):
-            barred = (query_videos[:, None] == owner) | (owner < 0)
+            barred = query_videos[:, None] == owner
+            if bool((owner < 0).any()):
+                barred = barred | (owner < 0)
             yield (), some.to(query.dtype), barred
 
     return _lse(query / temperature, pieces)
@@ -156,26 +158,33 @@ def _lse(query: Tensor, pieces: Callable[[], Iterator[_Piece]]) -> Tensor:
 
 
 class _StreamedLse(torch.autograd.Function):
+    """The gradient of a log-sum-exp is the mean of the keys by their shares: summed on the way."""
+
     @staticmethod
     def forward(ctx: Any, query: Tensor, pieces: Callable[[], Iterator[_Piece]]) -> Tensor:
         total = query.new_full(query.shape[:-1], -torch.inf)
-        for place, _, scores in _scores(query, pieces):
-            part = total[place]
-            part.copy_(torch.logaddexp(part, torch.logsumexp(scores, dim=-1)))
-        ctx.save_for_backward(query, total)
-        ctx.pieces = pieces
+        mean = torch.zeros_like(query) if ctx.needs_input_grad[0] else None
+        for place, keys, scores in _scores(query, pieces):
+            top = _finite(scores.amax(dim=-1))
+            shares = scores.sub_(top[..., None]).exp_()  # of the largest
+            before = total[place].clone()
+            after = torch.logaddexp(before, top + shares.sum(dim=-1).log())
+            total[place] = after
+            if mean is not None:
+                after = _finite(after)
+                weight = (top - after).exp()[..., None]
+                mean[place].mul_((before - after).exp()[..., None]).add_(weight * (shares @ keys))
+        ctx.mean = mean
         return total
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        query, total = ctx.saved_tensors
-        # Without a negative there is no sum to subtract: all shares are exp(-inf) = 0.
-        total = total.masked_fill(total == -torch.inf, 0.0)
-        out = torch.zeros_like(query)
-        for place, keys, scores in _scores(query, ctx.pieces):
-            share = scores.sub_(total[place][..., None]).exp_().mul_(gradient[place][..., None])
-            out[place].add_(share @ keys)
-        return out, None
+        return gradient[..., None] * ctx.mean, None
+
+
+def _finite(logarithms: Tensor) -> Tensor:
+    """Zero for minus infinity: a difference to it then has no share, and no NaN."""
+    return logarithms.masked_fill(logarithms == -torch.inf, 0.0)
 
 
 def _scores(
