@@ -10,7 +10,7 @@ import io
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -43,6 +42,7 @@ from liir.figures import (
 from liir.folder import Folder, describe, write_file
 from liir.presets import TrackingConfig
 from liir.result import Result
+from liir.threads import background_thread
 from liir.tracking import Tracker, track
 from liir.video import Frame, Video, VideoWriter, open_video
 
@@ -263,8 +263,7 @@ class _Outputs:
 
     def written(self, results: Iterable[Result], tracker: Tracker) -> Generator[Result, None, None]:
         """Passes results on while their files are written, a few frames behind."""
-        with ThreadPoolExecutor(1, "liir-write") as thread:
-            _on_one_core(thread)
+        with background_thread("liir-write") as thread:
             waiting: deque[Future[None]] = deque()
             for result in results:
                 # Without a step, these are frames before the first annotation.
@@ -335,22 +334,6 @@ class _Outputs:
                 write_file(self.folder.sheet, sheet.getbuffer())
                 if self.overlay is not None:
                     self.overlay.close()
-
-
-def _on_one_core(thread: ThreadPoolExecutor) -> None:
-    """Keeps torch from computing on every core in a thread that works in the background.
-
-    Threads of two such teams outnumber the cores, and then those of either no longer wait for each
-    other awake: to send one to sleep and wake it costs more than most of what they share.
-    """
-
-    def limit() -> int:
-        torch.set_num_threads(1)  # of this thread, and of those to come
-        return torch.get_num_threads()  # a thread takes its number over when it is first asked
-
-    threads = torch.get_num_threads()
-    thread.submit(limit).result()
-    torch.set_num_threads(threads)
 
 
 class _Tiles:

@@ -397,25 +397,3 @@ def test_a_huge_overlay_is_shrunk(model: Model, tmp_path: Path, monkeypatch: Any
     monkeypatch.setattr(labelling, "LONGEST", 60)
     label(model, tmp_path / "out")
     assert open_video(tmp_path / "out" / "overlay.mp4").size == (40, 60)
-
-
-def test_writing_keeps_to_one_core(
-    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A second team of threads made matching without the kernel take half as long again."""
-    seen = []
-    write = labelling.write_label_png
-
-    def watched(*given: Any) -> None:
-        seen.append(torch.get_num_threads())
-        write(*given)
-
-    monkeypatch.setattr(labelling, "write_label_png", watched)
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        label(model, tmp_path / "out", first())
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)
-    assert seen == [1] * LENGTH

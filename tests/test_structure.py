@@ -12,7 +12,7 @@ MAX_LINES = 400
 
 # A module may import only from modules above it. Names may stand here before their file exists.
 ORDER = """
-errors launch heap files inputs presets settings frames pictures truncation video_file
+errors launch heap threads files inputs presets settings frames pictures truncation video_file
 video_writer video
 rle coco labels annotations export jobs
 colour grid position encoder backbones conversion kernel matching affinity compactness newcomers
