@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
+from collections.abc import Sized
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
@@ -26,6 +27,7 @@ from liir.page.project import Project
 
 _MOST_ENTRIES = 20_000
 _MOST_BYTES = 500_000_000  # unpacked, of a zip
+_MOST_PIXELS = 4_000_000_000  # of all frames of a file together: a byte each in memory
 
 Names = dict[int, str]
 Read = tuple[Annotations, Names]
@@ -46,7 +48,7 @@ def read_file(path: Path, project: Project, frame: int) -> Read:
     if suffix == ".zip":
         return _read_zip(path, project, frame)
     if suffix == ".xml":
-        return _read_cvat(path, size)
+        return _read_cvat(path, project)
     if suffix == ".txt":
         with naming(path.name):
             return {frame: _yolo(path.read_text("utf-8", "replace"), size)}, {}
@@ -90,6 +92,11 @@ def take_in(project: Project, found: Annotations, names: Names) -> list[int]:
     return sorted(found)
 
 
+def _check_room(frames: Sized, size: Size) -> None:
+    if len(frames) * size[0] * size[1] > _MOST_PIXELS:
+        raise InputError("labels too many frames for the memory: import it in parts")
+
+
 def _frame_of(stem: str, project: Project) -> int | None:
     """The frame a file is named after."""
     if project.stems is not None and stem in project.stems:
@@ -122,6 +129,7 @@ def _read_stack(path: Path, pages: int, size: Size) -> Annotations:
                         raise InputError(f"page {page} does not hold ids from 0 to {MAX_ID}")
                     if labels.any():
                         found[page] = Annotation(labels.astype(np.uint8))
+                        _check_room(found, size)
         except InputError:
             raise
         except Exception as error:  # as above
@@ -159,6 +167,7 @@ def _read_zip(path: Path, project: Project, frame: int) -> Read:
                         given = _entry(data, kind, path.with_name("entry"), project.size)
                     if given is not None:
                         found[frame if number is None else number] = given
+                        _check_room(found, project.size)
         except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError) as error:
             raise InputError(f"cannot be unpacked ({error})") from None
         if not found:
@@ -173,8 +182,9 @@ def _entry(data: bytes, kind: str, scratch: Path, size: Size) -> Annotation | No
     path = scratch.with_suffix(".png")
     path.write_bytes(data)
     try:
-        with Image.open(path) as image:
-            if image.getextrema() == (0, 0):
+        with Image.open(path, formats=("PNG",)) as image:
+            # Its size before its pixels; a wrong one is told below.
+            if image.size == size[::-1] and image.getextrema() == (0, 0):
                 return None
         return read_annotations(path, size=size, frame=0)[0]
     except InputError as error:
@@ -223,8 +233,9 @@ def _snapped(value: float) -> float:
     return float(round(value)) if abs(value - round(value)) < 0.02 else value
 
 
-def _read_cvat(path: Path, size: Size) -> Read:
+def _read_cvat(path: Path, project: Project) -> Read:
     """The tracks of CVAT for video 1.1: polygons and points."""
+    size = project.size
     with naming(path.name):
         text = path.read_text("utf-8", "replace")
         if re.search(r"<!\s*(DOCTYPE|ENTITY)", text, re.IGNORECASE):
@@ -243,7 +254,7 @@ def _read_cvat(path: Path, size: Size) -> Read:
                     continue
                 if shape.tag == "mask":
                     raise InputError("holds masks: export it with polygons")
-                frame = frame_number(shape.get("frame"))
+                frame = project.check_frame(frame_number(shape.get("frame")))
                 corners = _corners(shape.get("points") or "")
                 if shape.tag == "points":
                     if shape.get("occluded") != "1":
@@ -251,9 +262,10 @@ def _read_cvat(path: Path, size: Size) -> Read:
                     continue
                 number = ids.setdefault(name, len(ids) + 1)
                 integer(number, "the number of objects", 1, MAX_ID)
-                if len(labels) > _MOST_ENTRIES:
-                    raise InputError(f"speaks of more than {_MOST_ENTRIES} frames")
-                here = labels.setdefault(frame, np.zeros(size, np.uint8))
+                if frame not in labels:
+                    labels[frame] = np.zeros(size, np.uint8)
+                    _check_room(labels, size)
+                here = labels[frame]
                 here[rasterise([corners], size)] = number
         found = {
             frame: Annotation(labels.get(frame), points=points.get(frame, {}))

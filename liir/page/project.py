@@ -65,6 +65,7 @@ class Project:
         self.results = Results(self.folder / "results", self.stems)
         self.run = Results(self.folder / "run", self.stems)
         self.plan: Plan | None = None
+        self.changed: int | None = None  # since the run under way has begun, from which frame on
         self.history = History(State())
 
     # --- Disk
@@ -105,6 +106,9 @@ class Project:
                 project.run.refresh()
             except (InputError, AssertionError, LookupError, TypeError):
                 project.drop_run()
+        else:  # killed while it was forgotten
+            shutil.rmtree(folder / "run", ignore_errors=True)
+            project.run.refresh()
         return project
 
     def save(self) -> None:
@@ -213,6 +217,7 @@ class Project:
             # What lies before the first annotation comes from it, backwards.
             frame = 0 if frame <= first else frame
             self.stale = frame if self.stale is None else min(self.stale, frame)
+            self.changed = frame if self.changed is None else min(self.changed, frame)
         self.revision += 1
         self.save()
 
@@ -342,7 +347,7 @@ class Project:
     def begin_run(self, plan: Plan) -> None:
         """Writes down which run it is."""
         with self.lock:
-            self.plan = plan
+            self.plan, self.changed = plan, None
             write_file(self.folder / "run.json", json.dumps(asdict(plan)).encode())
             self.run.refresh()
             self.revision += 1

@@ -134,10 +134,12 @@ def propagate(
     # What `liir track VIDEO --annotation PROJECT/annotations` would read.
     video, given = Job(project.video_path, (str(project.annotations_path),), out).read()
     given = {frame: each for frame, each in given.items() if frame in plan.annotations}
-    keys = _keys(model, video, given, config, plan, states)
+    keys = _keys(model, video, given, config, plan)
     tracker = Tracker(model, config)
     resume = resume and (not plan.skips or (out / "state.pt").is_file())
-    if not resume:
+    if resume:
+        keys = keys if plan.mode == "whole" else {}
+    else:
         settle(project)  # what an interrupted run has left
         plan = _skipping(plan, project, states, keys, tracker)
         project.begin_run(plan)
@@ -192,6 +194,8 @@ def settle(project: Project, finished: bool = False) -> None:
             merge(project.run, project.results, frames, project.size)
         if plan.mode in ("whole", "forward") and plan.begin <= (project.stale or 0):
             project.stale = None if finished else _reached(project, plan)
+            if project.changed is not None:  # while it ran
+                project.stale = min(project.changed, project.stale or project.changed)
         project.drop_run()
         project.save()
 
@@ -241,7 +245,6 @@ def _keys(
     given: Annotations,
     config: TrackingConfig,
     plan: Plan,
-    states: States,
 ) -> dict[int, str]:
     """What the tracker's state before a frame depends on, by frame; none for a way backwards."""
     if plan.mode == "backward":
@@ -262,19 +265,20 @@ def _skipping(
 ) -> Plan:
     """The plan without the frames that would come out as they are; the tracker put there.
 
-    Frames before a state that is still right are as a whole run would leave them, because
-    whatever else writes results clears the states.
+    Frames before a state that is still right are as a whole run would leave them: states are kept
+    of runs that leave no other frames before them. For the rest, `keys` is emptied, too.
     """
-    if plan.mode in ("backward", "range"):
-        found = None if plan.mode == "backward" else states.latest(plan.begin, keys)
-        states.clear()
+    labelled = project.results.frames
+    gap = next((f for f in range(plan.stop) if f not in labelled), plan.stop)
+    # If nothing has changed, and yet it is asked for: all of it.
+    right = min(project.stale or 0, gap)
+    if plan.mode == "whole":
+        found = states.latest(right, keys)
     else:
-        stale = project.stale or 0  # nothing has changed, and yet it is asked for: all of it
-        labelled = project.results.frames
-        gap = next((f for f in range(plan.stop) if f not in labelled), plan.stop)
-        found = states.latest(plan.begin if plan.mode == "forward" else min(stale, gap), keys)
-        if plan.mode == "forward" and min(stale, gap) < plan.begin:
-            states.clear()  # frames in between stay as they were
+        found = None if plan.mode == "backward" else states.latest(plan.begin, keys)
+        if plan.mode != "forward" or right < plan.begin:
+            states.clear()
+            keys.clear()
     if found is None or found[0] <= plan.start:
         return plan
     start, state = found

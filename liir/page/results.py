@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shutil
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -17,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from liir.export import CocoWriter, ConfidenceWriter, PointWriter, write_label_png
+from liir.files import writing, written
 from liir.folder import Folder
 from liir.labels import Labels, Size
 
@@ -104,7 +106,9 @@ class Results:
 
 
 def merge(run: Results, into: Results, frames: Iterable[int], size: Size) -> None:
-    """Moves some frames of a run into the results, in the place of what is there of them.
+    """Takes some frames of a run into the results, in the place of what is there of them.
+
+    The run stays whole, and each file changes at once: killed at any moment, it can be done again.
 
     Args:
         run: Where from.
@@ -126,7 +130,7 @@ def merge(run: Results, into: Results, frames: Iterable[int], size: Size) -> Non
     points = {**into.points, **{f: run.points.get(f, {}) for f in chosen}}
     for frame in chosen:
         if frame in run.confidence:
-            source.mask(frame).replace(target.mask(frame))
+            _place(source.mask(frame), target.mask(frame))
         else:
             target.mask(frame).unlink(missing_ok=True)
     write_tables(target, confidence, points)
@@ -140,8 +144,20 @@ def merge(run: Results, into: Results, frames: Iterable[int], size: Size) -> Non
     for path in (target.sheet, target.overlay, target.state):
         path.unlink(missing_ok=True)
     with suppress(OSError):
-        source.settings.replace(target.settings)
+        _place(source.settings, target.settings)
     into.refresh()
+
+
+def _place(source: Path, target: Path) -> None:
+    """Gives a file another name, too, in the place of what is called so."""
+    with writing(target), written(target) as partial:
+        partial.unlink(missing_ok=True)  # of a process that was killed
+        try:
+            os.link(source, partial)
+        except FileNotFoundError:
+            raise
+        except OSError:  # no links on that disk
+            shutil.copyfile(source, partial)
 
 
 def into_labels(folder: Folder, frame: int, size: Size) -> Labels:
@@ -170,18 +186,20 @@ def write_tables(
     points: Mapping[int, Mapping[str, Tracked]],
 ) -> None:
     """Writes the tables of confidence and of points anew, in the order of frames."""
-    folder.confidence.unlink(missing_ok=True)
-    folder.points.unlink(missing_ok=True)
     if confidence:
-        with ConfidenceWriter(folder.confidence) as sure:
+        with written(folder.confidence) as path, ConfidenceWriter(path) as sure:
             for frame in sorted(confidence):
                 sure.write(frame, confidence[frame])
+    else:
+        folder.confidence.unlink(missing_ok=True)
     if any(points.values()):
-        with PointWriter(folder.points) as table:
+        with written(folder.points) as path, PointWriter(path) as table:
             for frame in sorted(points):
                 here = points[frame]
                 rows = {name: (x, y, c) for name, (x, y, _, c) in here.items()}
                 table.write(frame, rows, Seen(here))
+    else:
+        folder.points.unlink(missing_ok=True)
 
 
 def doubtful(confidence: Mapping[int, Mapping[int, float]], annotated: Iterable[int]) -> list[int]:

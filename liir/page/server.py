@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import socket
 import threading
@@ -24,6 +25,8 @@ from liir.page.security import Guard, is_loopback
 from liir.page.studio import BusyError, MissingError, Studio
 from liir.pictures import IMAGE_SUFFIXES
 from liir.video import VIDEO_SUFFIXES
+
+_log = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
 UPLOAD = 4 << 30
@@ -87,7 +90,7 @@ def open_sources(studio: Studio, source: Path | None) -> str | None:
         source: A video, a folder of images or of videos, or a project; None for nothing.
 
     Raises:
-        InputError: It is none of these.
+        InputError: It is none of these, or none of its videos can be read.
     """
     if source is None:
         return None
@@ -100,7 +103,15 @@ def open_sources(studio: Studio, source: Path | None) -> str | None:
     files = sorted(path for path in source.iterdir() if path.name[0] != ".")
     videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
     if videos:
-        numbers = [studio.from_disk(path) for path in videos]
+        numbers, broken = [], []
+        for path in videos:
+            try:
+                numbers.append(studio.from_disk(path))
+            except InputError as error:  # the others open all the same
+                broken.append(str(error))
+                _log.warning("%s: left out", error)
+        if not numbers:
+            raise InputError(broken[0])
         return numbers[0]
     if any(path.suffix.lower() in IMAGE_SUFFIXES for path in files):
         return studio.from_disk(source)

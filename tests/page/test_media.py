@@ -49,3 +49,27 @@ def test_absurd_pictures_are_refused_by_their_header(tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(InputError, match="not a video"):
         examine(tmp_path / "text.mp4")
+
+
+def test_a_size_that_an_mp4_only_claims_is_not_believed(clip, tmp_path):
+    data = bytearray(clip.read_bytes())
+    at = data.index(b"avc1", data.index(b"stsd")) + 4 + 24
+    assert struct.unpack_from(">HH", data, at) == (64, 48)
+    struct.pack_into(">HH", data, at, 60000, 60000)
+    (tmp_path / "claim.mp4").write_bytes(data)
+    found = examine(tmp_path / "claim.mp4")
+    assert (found.width, found.height) == (64, 48)
+
+
+@pytest.mark.parametrize(("width", "height"), [(60000, 48), (48, 60000), (8000, 8000)])
+def test_absurd_videos_are_refused_by_their_header(tmp_path, monkeypatch, width, height):
+    head = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + bytes(6)
+    image = b"\x2c" + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x02\x02\x44\x01\x00"
+    (tmp_path / "bomb.gif").write_bytes(head + image * 3 + b"\x3b")
+
+    def opened(_):
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr("liir.page.media.open_video", opened)
+    with pytest.raises(InputError, match=r"too large|not a video"):
+        examine(tmp_path / "bomb.gif")

@@ -1,6 +1,14 @@
 """What is seen of a project's frames."""
 
+import itertools
+import os
+import shutil
+
 import numpy as np
+import pytest
+
+from liir.page import propagation
+from liir.page.project import Project
 
 
 def test_erasing_says_that_an_object_is_gone(client, clip, square):
@@ -14,3 +22,103 @@ def test_erasing_says_that_an_object_is_gone(client, clip, square):
     assert client.state()["stale"] == 9
     client.propagate()
     assert np.array_equal(client.labels(9), square(9))
+
+
+class Killed(BaseException):
+    """What a test ends a process with."""
+
+
+@pytest.fixture
+def killing(monkeypatch):
+    """Ends what runs at its nth change of the disk, with no time to clean up."""
+
+    def kill(run, after):
+        done = 0
+
+        def counted(real):
+            def change(*args, **options):
+                nonlocal done
+                done += 1
+                if done > after:
+                    raise Killed
+                return real(*args, **options)
+
+            return change
+
+        with monkeypatch.context() as patched:
+            for name in ("replace", "rename", "unlink", "link", "rmdir"):
+                patched.setattr(os, name, counted(getattr(os, name)))
+            try:
+                run()
+            except Killed:
+                return True
+        return False
+
+    return kill
+
+
+def files(folder):
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix in (".png", ".csv")}
+
+
+def test_killed_at_any_moment_of_taking_a_run_over(
+    client, clip, square, tmp_path, monkeypatch, killing
+):
+    client.upload(clip)
+    client.paint(0, square(0))
+    client.propagate()
+    client.paint(14, square(14) + np.roll(square(14, 2), 18, axis=0))
+    with monkeypatch.context() as patched:
+        patched.setattr(propagation, "settle", lambda *_, **__: None)
+        client.propagate("forward", frame=14)
+    project = client.studio.project(client.project)
+    whole = Project.read(shutil.copytree(project.folder, tmp_path / "whole"))
+    before = [project.results.labels(frame, project.size) for frame in range(20)]
+    propagation.settle(whole, finished=True)
+    after = [whole.results.labels(frame, whole.size) for frame in range(20)]
+    assert not all(map(np.array_equal, before, after))
+    for count in itertools.count():
+        folder = shutil.copytree(project.folder, tmp_path / str(count))
+        opened = Project.read(folder)
+        killed = killing(lambda p=opened: propagation.settle(p, finished=True), count)
+        again = Project.read(folder)
+        for frame in range(20):
+            assert np.array_equal(again.tracked(frame), after[frame]), (count, frame)
+        propagation.settle(again, finished=True)
+        assert files(folder / "results" / "masks") == files(whole.results.folder.masks)
+        assert files(folder / "results") == files(whole.folder / "results")
+        assert not (folder / "run").exists() or not Project.read(folder).run.frames
+        if not killed:
+            break
+    assert count > 15
+
+
+def test_killed_at_any_moment_of_a_save(client, clip, square, tmp_path, killing):
+    client.upload(clip)
+    client.paint(0, square(0))
+    client.ask("POST", "/points", json={"name": "nose"})
+    client.ask("PUT", "/frames/0/points", json={"places": {"nose": {"x": 3, "y": 4}}})
+    folder = client.studio.project(client.project).folder
+    for count in itertools.count():
+        opened = Project.read(shutil.copytree(folder, tmp_path / str(count)))
+        with opened.lock:
+            state = opened.state.without_thing(1).renamed_point("nose", "tip")
+        killed = killing(lambda p=opened, s=state: p.change(s, 0), count)
+        again = Project.read(opened.folder)
+        seen = again.state.marks(0)
+        assert seen.ids in ({1}, frozenset())
+        assert all((at.x, at.y) == (3, 4) for at in seen.points.values())
+        assert set(seen.points) <= {"nose", "tip"}
+        if not killed:
+            break
+    assert count >= 3
+
+
+def test_a_run_half_forgotten_does_not_stop_the_next(client, clip, square):
+    client.upload(clip)
+    client.paint(0, square(0))
+    client.propagate()
+    project = client.studio.project(client.project)
+    shutil.copytree(project.results.folder.path, project.folder / "run")
+    client.studio._open.clear()  # the server was killed
+    assert client.propagate()["labelled"] == [[0, 19]]

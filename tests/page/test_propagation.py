@@ -1,9 +1,13 @@
 """Runs: which frames they label, and that their labels are those of `liir track`."""
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 
 from liir.cli import main
+from liir.export import write_label_png
 from liir.page import propagation
 
 LENGTH = 20
@@ -15,13 +19,31 @@ def page(client, clip):
     return client
 
 
-def track(page, weights, out):
+def track(page, weights, out, *more, given=None):
     """What the command line makes of the project's files."""
     project = page.studio.project(page.project)
-    words = ["track", str(project.video_path), "--annotation", str(project.annotations_path)]
-    words += ["--model", str(weights), "--dtype", "float32", "--out", str(out)]
+    given = str(given or project.annotations_path)
+    words = ["track", str(project.video_path), "--annotation", given]
+    words += ["--model", str(weights), "--dtype", "float32", "--out", str(out), *more]
     assert main(words) == 0
     return {path.name: path.read_bytes() for path in (out / "masks").iterdir()}
+
+
+def exported(page):
+    """The masks that the page hands out, and the tables that lie among its results."""
+    data = page.ask("GET", "/export/masks").content
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        names = [name for name in archive.namelist() if name.startswith("masks/")]
+        return {name.removeprefix("masks/"): archive.read(name) for name in names}
+
+
+def tables(folder):
+    names = ("confidence.csv", "points.csv", "labels.json")
+    return {name: (folder / name).read_text() for name in names if (folder / name).exists()}
+
+
+def only(found, frames):
+    return {f"{frame:05d}.png": found[f"{frame:05d}.png"] for frame in frames}
 
 
 def masks(page):
@@ -64,3 +86,88 @@ def test_correction_goes_on_from_a_stored_state_to_the_same_bits(
     page.propagate()
     assert begun == [8, 8]
     assert masks(page) == track(page, weights, tmp_path / "again")
+
+
+@pytest.fixture
+def two(page, square):
+    """Two objects and a point; the first annotation in the middle, one more after it."""
+    page.paint(7, square(7) + np.roll(square(7, 2), 18, axis=0))
+    page.ask("POST", "/points", json={"name": "nose"})
+    place = {"x": 20.5, "y": 25.25}
+    page.ask("PUT", "/frames/7/points", json={"places": {"nose": place}})
+    page.paint(13, square(13))  # the second object is gone
+    return page
+
+
+def test_both_ways_with_points_to_the_bit(two, weights, tmp_path):
+    two.propagate()
+    assert exported(two) == track(two, weights, tmp_path / "out")
+    results = two.studio.project(two.project).results.folder.path
+    assert tables(results) == tables(tmp_path / "out")
+    assert "points.csv" in tables(results)
+
+
+@pytest.mark.parametrize(("first", "last"), [(9, 15), (2, 5), (4, 9), (14, 19), (3, 3)])
+def test_a_range_is_a_part_of_the_whole(two, weights, tmp_path, first, last):
+    state = two.propagate("range", frame=first, last=last)
+    assert state["labelled"] == [[first, last]]
+    whole = track(two, weights, tmp_path / "out")
+    assert masks(two) == only(whole, range(first, last + 1))
+    two.propagate("range", frame=0, last=first)
+    two.propagate("forward", frame=last)
+    two.propagate("range", frame=first, last=last)
+    assert exported(two) == whole
+    assert tables(two.studio.project(two.project).results.folder.path) == tables(tmp_path / "out")
+
+
+def test_forward_is_the_end_of_the_whole(two, weights, tmp_path):
+    two.propagate("forward", frame=10)
+    whole = track(two, weights, tmp_path / "out")
+    assert masks(two) == only(whole, range(10, LENGTH))
+
+
+def test_backward_comes_from_the_next_annotation_alone(two, weights, tmp_path):
+    two.propagate("backward", frame=11)
+    given = two.studio.project(two.project).annotations_path / "00013.png"
+    alone = track(two, weights, tmp_path / "o", "--start", "8", "--end", "14", given=given)
+    assert masks(two) == alone
+    two.propagate()
+    assert exported(two) == track(two, weights, tmp_path / "whole")
+
+
+def test_an_annotation_of_one_object_leaves_the_others(two, weights, tmp_path, square):
+    write_label_png(tmp_path / "00010.png", square(10))
+    data = (tmp_path / "00010.png").read_bytes()
+    two.propagate()
+    two.ask("POST", "/import", files={"file": ("00010.png", data)})
+    two.propagate()
+    assert exported(two) == track(two, weights, tmp_path / "out")
+
+
+@pytest.mark.parametrize("mode", ["range", "forward"])
+def test_parts_of_other_settings_are_not_gone_on_from(page, weights, tmp_path, square, mode):
+    """After a run of a part with other settings, what lies before it is still of the old ones."""
+    page.paint(0, square(0))
+    page.propagate()
+    page.ask("PATCH", "", json={"settings": {"radius": 2}})
+    page.propagate(mode, frame=6, last=18)
+    page.paint(17, square(17))
+    page.propagate()
+    assert masks(page) == track(page, weights, tmp_path / "out", "--set", "radius=2")
+
+
+def test_what_is_changed_during_a_run_is_told_after_it(
+    page, weights, tmp_path, square, monkeypatch
+):
+    page.paint(0, square(0))
+    real = propagation.label_video
+
+    def watched(*args, **options):
+        real(*args, **options)
+        page.paint(5, square(6))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(propagation, "label_video", watched)
+        assert page.propagate()["stale"] == 5
+    assert page.propagate()["stale"] is None
+    assert masks(page) == track(page, weights, tmp_path / "out")

@@ -1,9 +1,12 @@
 """Who may talk to the server, and how much they may send."""
 
+import asyncio
+
 import pytest
 from starlette.testclient import TestClient
 
 from liir.page.security import Guard, is_loopback
+from liir.page.server import STATIC, create_app
 
 
 async def app(scope, receive, send):
@@ -66,3 +69,118 @@ def test_a_token_is_asked_for():
 def test_loopback():
     assert all(map(is_loopback, ("localhost", "127.0.0.1", "::1", "127.8.9.1")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "example.org", "")))
+
+
+def routes(studio):
+    """Method and path of every route, so that a new one cannot be forgotten here."""
+    described = create_app(studio, "1").openapi()["paths"]
+    found = [(method.upper(), path) for path, each in described.items() for method in each]
+    files = [f"/{path.name}" for path in STATIC.iterdir()]
+    return [*found, *(("GET", path) for path in ("/", "/openapi.json", *files))]
+
+
+def filled(path):
+    """A path with its places filled, so that only a guard would refuse it."""
+    for name in ("project", "frame", "number", "kind"):
+        path = path.replace(f"{{{name}}}", "masks" if name == "kind" else "1")
+    assert "{" not in path
+    return path
+
+
+def test_every_route_is_guarded(studio):
+    found = routes(studio)
+    assert len(found) > 40
+    reached = []
+
+    async def inner(scope, receive, send):
+        reached.append(scope["path"])
+        await app(scope, receive, send)
+
+    inside = TestClient(Guard(inner), base_url="http://localhost:8000")
+    outside = TestClient(Guard(inner, token="secret"), base_url="http://10.0.0.1:8000")
+    for method, path in found:
+        place = filled(path)
+        assert inside.request(method, place, headers={"host": "evil.example"}).status_code == 421
+        assert outside.request(method, place).status_code == 401
+        wrong = {"cookie": "liir-token=secre", "authorization": "Bearer secrets"}
+        assert outside.request(method, place, headers=wrong).status_code == 401
+        if method != "GET":
+            for headers in ({"origin": "http://evil.example"}, {"sec-fetch-site": "cross-site"}):
+                assert inside.request(method, place, headers=headers).status_code == 403
+                shown = {**headers, "authorization": "Bearer secret"}
+                assert outside.request(method, place, headers=shown).status_code == 403
+    assert reached == []
+
+
+def test_nothing_is_changed_by_asking(client, clip):
+    """Changes from elsewhere are told by the method: no GET may be one."""
+    client.upload(clip)
+    project = client.studio.project(client.project)
+    before = {path: path.stat().st_mtime_ns for path in project.folder.rglob("*")}
+    for method, path in routes(client.studio):
+        if method == "GET":
+            place = path.replace("{project}", client.project).replace("{frame}", "1")
+            client.http.get(filled(place))
+    assert {path: path.stat().st_mtime_ns for path in project.folder.rglob("*")} == before
+    assert client.studio.tasks() == []
+
+
+@pytest.mark.parametrize("given", ["", "Bearer ", "Bearer s\xe9cret", "Bearer secretsecret", "x"])
+def test_a_wrong_token_is_none(given):
+    client = TestClient(Guard(app, token="secret"), base_url="http://10.0.0.1:8000")
+    headers = {"authorization": given.encode("latin-1")}
+    assert client.get("/api/x", headers=headers).status_code == 401
+
+
+def test_tokens_are_compared_in_constant_time(monkeypatch):
+    seen = []
+
+    def compare(given, token):
+        seen.append((given, token))
+        return False
+
+    monkeypatch.setattr("liir.page.security.hmac.compare_digest", compare)
+    client = TestClient(Guard(app, token="secret"), base_url="http://10.0.0.1:8000")
+    assert client.get("/x", headers={"authorization": "Bearer secret"}).status_code == 401
+    assert (b"secret", b"secret") in seen
+
+
+def ask_raw(guard, scope, chunks=()):
+    """What an application is answered to a request that no client would make."""
+    waiting = [{"type": "http.request", "body": c, "more_body": True} for c in chunks]
+    waiting.append({"type": "http.request", "body": b"", "more_body": False})
+    sent = []
+
+    async def receive():
+        return waiting.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(guard(scope, receive, send))
+    return sent
+
+
+@pytest.mark.parametrize("said", [b"5", b"-1", b"99999999999999999999", b"1e3", b""])
+def test_a_length_is_not_believed(said):
+    """More than was said, or no number at all."""
+    headers = [(b"host", b"localhost"), (b"content-length", said)]
+    scope = {"type": "http", "method": "POST", "path": "/api/projects", "headers": headers}
+    sent = ask_raw(Guard(app, upload=100), scope, [b"x" * 60] * 2)
+    assert sent[0]["status"] == 413
+
+
+def test_other_protocols_are_not_passed_on():
+    scope = {"type": "websocket", "path": "/api/x", "headers": []}
+    assert ask_raw(Guard(app), scope) == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/../server.py", "/%2e%2e/server.py", "/..%2fserver.py", "/static/../../server.py", "/%5c..",
+     "//etc/passwd", "/%00"],
+)  # fmt: skip
+def test_static_files_do_not_lead_out(client, path):
+    answer = client.http.get(path)
+    assert answer.status_code in (404, 405), answer.text
+    assert "import" not in answer.text

@@ -29,6 +29,17 @@ def test_sources(studio, clip, tmp_path):
             open_sources(studio, wrong)
 
 
+def test_a_broken_video_of_a_folder_is_left_out(studio, clip, tmp_path, caplog):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    (folder / "a.mp4").write_bytes(clip.read_bytes()[:500])
+    with pytest.raises(InputError, match=r"a\.mp4"):
+        open_sources(studio, folder)
+    (folder / "b.mp4").write_bytes(clip.read_bytes())
+    assert open_sources(studio, folder) == "b"
+    assert "a.mp4" in caplog.text
+
+
 def test_whatever_is_asked_nothing_breaks(studio, clip):
     """Requests made from the description, on a project that is there."""
     import hypothesis

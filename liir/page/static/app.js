@@ -1,8 +1,13 @@
 // The whole: which project is open, keys, dialogs.
+import { addAdapting } from './adapting.js';
 import { ask, upload } from './api.js';
+import { $, make } from './dom.js';
 import { Editor } from './editor.js';
+import { addExchange } from './exchange.js';
 import { Frames } from './frames.js';
-import { $, addComparison, addExchange, addLists, addRuns, addTimeline, make } from './panels.js';
+import { addLists } from './lists.js';
+import { addRuns } from './runs.js';
+import { addTimeline } from './timeline.js';
 import { addTools } from './tools.js';
 import { View } from './view.js';
 
@@ -42,7 +47,7 @@ const server = await ask('GET', '/server');
 const lists = addLists(editor, view, question);
 const runs = addRuns(editor, server);
 const timeline = addTimeline(editor);
-addExchange(editor); addComparison(editor, runs.refresh);
+addExchange(editor); addAdapting(editor, runs);
 
 function brush(size) { view.radius = Math.min(100, Math.max(1, size)) / 2; $('brush-size').value = $('brush-out').textContent = 2 * view.radius; view.draw(); }
 $('brush-size').oninput = () => brush(Number($('brush-size').value));

@@ -182,13 +182,41 @@ def test_adapting_shows_both_and_keeps_either(tab, clip, monkeypatch, which):
 
 
 def test_axe_finds_nothing_serious(open_tab, served, clip):
+    """Wide and small, light and dark, with all that opens open, and in each dialog."""
     from axe_playwright_python.sync_playwright import Axe
 
-    for size in ((1280, 800), (390, 780)):
-        tab = open_tab(served.url, viewport={"width": size[0], "height": size[1]})
-        tab.open(clip)
+    def look(tab, where):
         for scheme in ("light", "dark"):
             tab.page.emulate_media(color_scheme=scheme)
             found = Axe().run(tab.page).response["violations"]
             serious = [v for v in found if v["impact"] in ("serious", "critical")]
-            assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in serious] == []
+            told = [(v["id"], [n["html"] for n in v["nodes"]]) for v in serious]
+            assert told == [], (where, scheme)
+
+    for size in ((1280, 800), (390, 780)):
+        tab = open_tab(served.url, viewport={"width": size[0], "height": size[1]})
+        tab.open(clip)
+        look(tab, "editor")
+        for each in ("settings", "adapting", "exporting"):
+            tab.page.click(f"#{each} > summary")
+        tab.page.get_by_label("More for object 1").click()
+        tab.page.select_option("#mode", "range")
+        tab.page.click("[data-tool=smart]")
+        # What other states of the project show.
+        hidden = "['interrupted', 'stale', 'failed', 'choice', 'task', 'compare-note']"
+        tab.page.evaluate(f"""for (const id of {hidden}) {{
+            const each = document.getElementById(id); each.hidden = false;
+            (each.querySelector('p') ?? each).textContent ||= 'Some words'; }}""")
+        look(tab, "all open")
+        tab.page.click("#help-open")
+        look(tab, "help")
+        tab.page.keyboard.press("Escape")
+        tab.page.click("#add-point")
+        look(tab, "question")
+        tab.page.keyboard.press("Escape")
+        tab.page.evaluate("document.getElementById('comparison').showModal()")
+        look(tab, "comparison")
+        tab.page.keyboard.press("Escape")
+        tab.page.goto(f"{served.url}api.html")
+        tab.page.wait_for_load_state("networkidle")
+        look(tab, "the interface for programs")

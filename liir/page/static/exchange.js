@@ -1,0 +1,29 @@
+// Files out and in: exports, imports.
+import { $, make } from './dom.js';
+
+const KINDS = [['masks', 'Masks, palette PNG (zip)'], ['coco', 'COCO with RLE (json)'], ['yolo', 'YOLO segmentation (zip)'], ['points', 'Keypoints (csv)'], ['overlay', 'Video with labels (mp4)'], ['cvat', 'CVAT for video 1.1 (xml)'], ['tiff', 'TIFF of labels for napari (tif)']];
+
+export function addExchange(editor) {
+  $('exports').replaceChildren(...KINDS.map(([kind, text]) => {
+    const button = make('button', { className: 'small', id: `export-${kind}` }, text);
+    button.onclick = async () => {
+      button.disabled = true;
+      await editor.queue;
+      try {
+        const answer = await fetch(`/api${editor.base}/export/${kind}`);
+        if (!answer.ok) throw new Error((await answer.json()).detail);
+        const name = /filename="?([^";]+)/.exec(answer.headers.get('content-disposition') || '')?.[1] || kind;
+        const link = make('a', { href: URL.createObjectURL(await answer.blob()), download: name });
+        link.click(); setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+      } catch (error) { editor.tell(error.message); } finally { button.disabled = false; }
+    };
+    return make('li', {}, button);
+  }));
+  $('import').onchange = async (event) => {
+    const [file] = event.target.files, form = new FormData();
+    form.append('file', file); event.target.value = '';
+    const told = await editor.act('POST', `/import?frame=${editor.frame}`, form);
+    if (told) { editor.cache.clear(); editor.key = null; await editor.go(told.imported.includes(editor.frame) ? editor.frame : told.imported[0]); editor.tell(`Imported: ${told.imported.length} frame${told.imported.length > 1 ? 's' : ''}.`); }
+  };
+  $('forget').onclick = async () => { await editor.act('DELETE', `/frames/${editor.frame}`); editor.key = null; editor.load(); };
+}
