@@ -67,7 +67,7 @@ bench: $(READY)
 	@echo "Tables, JSON and plots: $(abspath bench); as Markdown: $(BIN)/python benchmarks/report.py"
 
 bench-long: $(READY)
-	$(BIN)/python benchmarks/tracking.py --frames 3000 --kernel on
+	$(BIN)/python benchmarks/tracking.py --frames 3000 --kernel on --radius 12
 	$(BIN)/python benchmarks/tracking.py --out bench/parts
 	$(BIN)/python benchmarks/matching.py --runs 20
 	$(BIN)/python benchmarks/scaling.py --long --timed 40
