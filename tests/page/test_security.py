@@ -1,6 +1,7 @@
 """Who may talk to the server, and how much they may send."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from starlette.testclient import TestClient
@@ -157,7 +158,9 @@ def ask_raw(guard, scope, chunks=()):
     async def send(message):
         sent.append(message)
 
-    asyncio.run(guard(scope, receive, send))
+    # In a thread of its own: Playwright leaves a loop running in that of the tests.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(guard(scope, receive, send))).result()
     return sent
 
 
