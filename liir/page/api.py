@@ -182,7 +182,7 @@ def _add_frames(router: APIRouter, studio: Studio) -> None:
         opened = studio.project(project)
         with opened.lock:
             opened.check_frame(frame)
-            opened.change(opened.state.marked(frame, Marks()), frame)
+            opened.change(opened.state.marked(frame, Marks()))
         return describe_frame(opened, frame)
 
     @router.post(f"{base}/grow", tags=["frames"], summary="Grow regions from strokes")

@@ -88,7 +88,7 @@ def take_in(project: Project, found: Annotations, names: Names) -> list[int]:
                 absent = frozenset(set(given.ids) - present)
                 marks = Marks.of(given.labels, absent, points)
             state = state.marked(frame, marks)
-        project.change(state, min(found, default=None))
+        project.change(state)
     return sorted(found)
 
 

@@ -10,7 +10,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from liir.errors import InputError
 from liir.figures import colours
 from liir.inputs import MAX_ID
 from liir.labels import VOID, Labels, Size
+
+T = TypeVar("T")
 
 MOST_STEPS = 200
 """Actions that can be undone."""
@@ -84,10 +86,10 @@ class Marks:
         absent: frozenset[int] = frozenset(),
         points: Mapping[str, Place] | None = None,
     ) -> Self:
-        """Marks of a label image (H, W) uint8; all zero counts as none."""
-        present = set() if labels is None else set(np.unique(labels).tolist()) - {0}
-        packed = zlib.compress(labels.tobytes(), 1) if labels is not None and present else None
-        ids = frozenset(present - {VOID})
+        """Marks of a label image (H, W) uint8; without an object it is none."""
+        present = set() if labels is None else set(np.unique(labels).tolist())
+        ids = frozenset(present - {0, VOID})
+        packed = zlib.compress(labels.tobytes(), 1) if labels is not None and ids else None
         return cls(packed, ids, absent - ids, dict(points or {}))
 
     def labels(self, size: Size) -> Labels:
@@ -111,6 +113,10 @@ class Marks:
         return hashlib.sha256((self.packed or b"") + told).hexdigest()[:12]
 
 
+Told = tuple[bytes | None, frozenset[int], dict[str, tuple[float, float]]]
+"""What a frame tells the tracker: packed labels, objects that are gone, points that are seen."""
+
+
 @dataclass(frozen=True)
 class State:
     """All that undo goes back over.
@@ -120,12 +126,14 @@ class State:
         points: Keypoints, in the order of their list.
         frames: Frame number to its marks; none of them empty.
         alias: Ids that tracked labels may still hold, to what they have become: 0 if deleted.
+        called: Names that tracked points may still have, to what they are called now.
     """
 
     things: tuple[Thing, ...] = ()
     points: tuple[Point, ...] = ()
     frames: Mapping[int, Marks] = field(default_factory=dict)
     alias: Mapping[int, int] = field(default_factory=dict)
+    called: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ids(self) -> set[int]:
@@ -136,6 +144,50 @@ class State:
     def painted(self) -> set[int]:
         """Ids that some frame shows."""
         return {number for marks in self.frames.values() for number in marks.ids}
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the keypoints."""
+        return [point.name for point in self.points]
+
+    @property
+    def told(self) -> dict[int, Told]:
+        """What the frames tell the tracker; those that tell it nothing are left out."""
+        painted, found = self.painted, {}
+        for frame, marks in self.frames.items():
+            seen = {name: (p.x, p.y) for name, p in marks.points.items() if p.visible}
+            told = marks.packed, marks.absent & painted, seen
+            if any(told):
+                found[frame] = told
+        return found
+
+    def first_change(self, before: Self) -> int | None:
+        """The first frame that tells the tracker something else than before; None if none does."""
+        old, new = before.told, self.told
+        for frame, (packed, absent, seen) in old.items():
+            old[frame] = packed, absent, self.renamed(seen)
+        changed = [frame for frame in {*old, *new} if old.get(frame) != new.get(frame)]
+        return min(changed, default=None)
+
+    def renamed(self, places: Mapping[str, T]) -> dict[str, T]:
+        """Tracked points of a frame by what they are called now; deleted ones left out.
+
+        Where a name has gone to another point since, a frame that has that point's own name, too,
+        was labelled after that.
+        """
+        names, found = self.names, {}
+        for name, place in places.items():
+            now = self.called.get(name, name)
+            now = name if now in places else now
+            if now in names:
+                found[now] = place
+        return found
+
+    def after(self, before: Self) -> Self:
+        """As it is to be once undo has led here from another state: names of that are known."""
+        names = self.names
+        back = {n: o for o, n in before.called.items() if o in names and n not in names}
+        return replace(self, called={**back, **self.called})
 
     def marks(self, frame: int) -> Marks:
         """Those of a frame, empty ones if there are none."""
@@ -189,7 +241,7 @@ class State:
         Raises:
             InputError: The name is taken, or there are too many.
         """
-        if any(point.name == name for point in self.points):
+        if name in self.names:
             raise InputError(f"there is a point {name!r} already: give another name")
         if len(self.points) >= MOST_POINTS:
             raise InputError(f"there cannot be more than {MOST_POINTS} points: delete one")
@@ -203,20 +255,21 @@ class State:
         Raises:
             InputError: There is no such point, or the new name is taken.
         """
-        names = [point.name for point in self.points]
-        if name not in names:
+        if name not in self.names:
             raise InputError(f"there is no point {name!r}")
-        if new is not None and new != name and new in names:
+        if new is not None and new != name and new in self.names:
             raise InputError(f"there is a point {new!r} already: give another name")
         kept = [p if p.name != name else replace(p, name=new or "") for p in self.points]
         frames = {}
         for frame, marks in self.frames.items():
             places = {new if n == name else n: place for n, place in marks.points.items()}
             frames[frame] = replace(marks, points={n: p for n, p in places.items() if n})
+        called = {o: new if n == name else n for o, n in {**self.called, name: name}.items()}
         return replace(
             self,
             points=tuple(point for point in kept if point.name),
             frames={frame: marks for frame, marks in frames.items() if not marks.empty},
+            called={o: n for o, n in called.items() if n and n != o},
         )
 
 

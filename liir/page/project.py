@@ -183,19 +183,18 @@ class Project:
         """What was drawn, as of now."""
         return self.history.state
 
-    def change(self, state: State, frame: int | None = None, keep: bool = True) -> None:
+    def change(self, state: State, keep: bool = True) -> None:
         """Makes another state the current one, on disk too.
 
         Args:
             state: The new one.
-            frame: From which frame on labels no longer follow from it; None: from none.
             keep: Whether it is a step that undo goes back over.
         """
         with self.lock:
             old = self.state
             write_state(self.annotations_path, old, state, self.size, self.frame_name)
             (self.history.push if keep else self.history.amend)(state)
-            self._outdate(frame)
+            self._outdate(state.first_change(old))
 
     def step(self, count: int) -> None:
         """Undoes (-1) or does again (1).
@@ -205,13 +204,13 @@ class Project:
         """
         with self.lock:
             old = self.state
-            new = self.history.moved(count)
+            new = self.history.moved(count).after(old)
+            self.history.amend(new)
             write_state(self.annotations_path, old, new, self.size, self.frame_name)
-            frames = {*old.frames, *new.frames}
-            changed = [f for f in frames if old.marks(f).version != new.marks(f).version]
-            self._outdate(min(changed, default=None))
+            self._outdate(new.first_change(old))
 
     def _outdate(self, frame: int | None) -> None:
+        """Notes that labels from a frame on no longer follow from what was drawn; None: all do."""
         if frame is not None and (self.results.frames or self.run.frames):
             first = min(self.state.frames, default=0)
             # What lies before the first annotation comes from it, backwards.
@@ -242,7 +241,7 @@ class Project:
             shown = set(np.unique(self.shown(frame)).tolist()) - {0, VOID}
             absent = (before.absent | shown) - present
             marks = Marks.of(labels, frozenset(absent & self.state.ids), before.points)
-            self.change(self.state.marked(frame, marks), frame)
+            self.change(self.state.marked(frame, marks))
             return marks
 
     def place(self, frame: int, places: Mapping[str, Place | None], version: str | None) -> Marks:
@@ -266,7 +265,7 @@ class Project:
                         raise InputError(f"point {name!r} lies outside of the frame")
                     points[name] = Place(x, y, place.visible)
             marks = replace(before, points=points)
-            self.change(self.state.marked(frame, marks), frame)
+            self.change(self.state.marked(frame, marks))
             return marks
 
     def _check_version(self, marks: Marks, version: str | None) -> None:
@@ -308,9 +307,7 @@ class Project:
 
     def places(self, frame: int) -> dict[str, Tracked]:
         """Keypoints of a frame: those that were drawn, and the tracked ones."""
-        known = {point.name for point in self.state.points}
-        tracked = self.layer(frame).points.get(frame, {})
-        found = {name: place for name, place in tracked.items() if name in known}
+        found = self.state.renamed(self.layer(frame).points.get(frame, {}))
         for name, place in self.state.marks(frame).points.items():
             found[name] = place.x, place.y, place.visible, 1.0
         return found

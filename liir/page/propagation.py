@@ -86,8 +86,7 @@ def make_plan(project: Project, mode: str, frame: int, last: int | None = None) 
     Raises:
         InputError: Nothing is annotated that could say something about those frames.
     """
-    length, state = project.clip.length, project.state
-    given = sorted(f for f, marks in state.frames.items() if _speaks(marks, state.painted))
+    length, given = project.clip.length, sorted(project.state.told)
     if not given:
         raise InputError("nothing is annotated yet: mark an object or a point on any frame")
     project.check_frame(frame)
@@ -111,11 +110,6 @@ def make_plan(project: Project, mode: str, frame: int, last: int | None = None) 
     start = min(first, begin)
     used = tuple(f for f in given if start <= f < stop)
     return Plan(mode, begin, end, start, stop, used, first)
-
-
-def _speaks(marks: Any, painted: set[int]) -> bool:
-    seen = any(place.visible for place in marks.points.values())
-    return bool(marks.ids or seen or (marks.absent & painted))
 
 
 def propagate(

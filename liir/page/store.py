@@ -77,7 +77,8 @@ def read_state(
             if all(point.name != name for point in state.points):
                 state = state.with_point(name)
     alias = {int(old): int(new) for old, new in known.get("alias", {}).items()}
-    return State(state.things, state.points, state.frames, alias)
+    called = {str(old): str(new) for old, new in known.get("called", {}).items()}
+    return State(state.things, state.points, state.frames, alias, called)
 
 
 def write_state(
@@ -123,6 +124,7 @@ def describe_state(state: State) -> dict[str, Any]:
         "points": [asdict(point) for point in state.points],
         "unseen": unseen,
         "alias": {str(old): new for old, new in state.alias.items()},
+        "called": dict(state.called),
     }
 
 

@@ -103,7 +103,7 @@ def test_killed_at_any_moment_of_a_save(client, clip, square, tmp_path, killing)
         opened = Project.read(shutil.copytree(folder, tmp_path / str(count)))
         with opened.lock:
             state = opened.state.without_thing(1).renamed_point("nose", "tip")
-        killed = killing(lambda p=opened, s=state: p.change(s, 0), count)
+        killed = killing(lambda p=opened, s=state: p.change(s), count)
         again = Project.read(opened.folder)
         seen = again.state.marks(0)
         assert seen.ids in ({1}, frozenset())
@@ -122,3 +122,62 @@ def test_a_run_half_forgotten_does_not_stop_the_next(client, clip, square):
     shutil.copytree(project.results.folder.path, project.folder / "run")
     client.studio._open.clear()  # the server was killed
     assert client.propagate()["labelled"] == [[0, 19]]
+
+
+@pytest.fixture
+def pointed(client, clip):
+    """Two points tracked from frame 4."""
+    client.upload(clip)
+    for name in ("nose", "tail"):
+        client.ask("POST", "/points", json={"name": name})
+    places = {"nose": {"x": 12, "y": 20}, "tail": {"x": 30, "y": 30}}
+    client.ask("PUT", "/frames/4/points", json={"places": places})
+    client.propagate()
+    return client
+
+
+def places(page, frame=9):
+    found = page.frame(frame)["points"]
+    return {name: (at["x"], at["y"]) for name, at in found.items()}
+
+
+def rename(page, name, new):
+    return page.ask("PATCH", "/points", json={"name": name, "rename": new})
+
+
+def test_a_point_called_otherwise_stays_where_it_was_tracked(pointed):
+    before = places(pointed)
+    assert rename(pointed, "nose", "snout")["stale"] is None
+    assert rename(pointed, "snout", "tip")["stale"] is None
+    assert places(pointed) == {"tip": before["nose"], "tail": before["tail"]}
+    rows = pointed.ask("GET", "/export/points").text.splitlines()
+    assert len([row for row in rows if row.split(",")[1] == "tip"]) == 20
+    pointed.studio._open.clear()  # the server began anew
+    assert places(pointed)["tip"] == before["nose"]
+    rename(pointed, "tip", "nose")
+    assert places(pointed) == before
+
+
+def test_a_name_given_away_goes_with_the_run_that_knows_it(pointed):
+    before = places(pointed)
+    rename(pointed, "nose", "tip")
+    pointed.ask("POST", "/points", json={"name": "nose"})
+    assert places(pointed) == {"tip": before["nose"], "tail": before["tail"]}
+    pointed.ask("PUT", "/frames/4/points", json={"places": {"nose": {"x": 50, "y": 8}}})
+    pointed.propagate()
+    after = places(pointed)
+    assert after["tip"] == before["nose"]
+    assert after["nose"] != before["nose"]
+
+
+def test_undo_of_a_name_that_a_run_knows(pointed):
+    rename(pointed, "nose", "tip")
+    pointed.ask("PATCH", "", json={"settings": {"radius": 3}})
+    pointed.propagate()
+    before = places(pointed)
+    assert pointed.ask("POST", "/undo", json={})["stale"] is None
+    assert places(pointed) == {"nose": before["tip"], "tail": before["tail"]}
+    pointed.ask("POST", "/redo", json={})
+    assert places(pointed) == before
+    pointed.ask("DELETE", "/points?name=tip")
+    assert places(pointed) == {"tail": before["tail"]}

@@ -6,9 +6,12 @@ import zipfile
 import numpy as np
 import pytest
 
+from liir.annotations import load_annotations
 from liir.cli import main
+from liir.errors import InputError
 from liir.export import write_label_png
 from liir.page import propagation
+from liir.page.propagation import make_plan
 
 LENGTH = 20
 
@@ -171,3 +174,60 @@ def test_what_is_changed_during_a_run_is_told_after_it(
         assert page.propagate()["stale"] == 5
     assert page.propagate()["stale"] is None
     assert masks(page) == track(page, weights, tmp_path / "out")
+
+
+def test_void_alone_is_no_annotation(page, weights, tmp_path, square):
+    """Neither to the page nor to track, which refuses a file of it: none is written."""
+    void = np.full((48, 64), 255, np.uint8)
+    page.paint(2, square(2, 2))
+    page.paint(6, np.where(square(6) > 0, square(6), void))
+    page.paint(9, void)
+    page.ask("DELETE", "/objects/1")  # leaves void alone on frame 6
+    project = page.studio.project(page.project)
+    written = [str(path) for path in sorted(project.annotations_path.iterdir())]
+    assert make_plan(project, "whole", 0).annotations == (2,)
+    assert sorted(load_annotations(written, project.size)) == [2]
+    page.propagate()
+    assert masks(page) == track(page, weights, tmp_path / "out")
+    page.ask("DELETE", "/frames/2")
+    page.paint(4, void)
+    with pytest.raises(InputError, match="nothing is annotated"):
+        make_plan(project, "whole", 0)
+
+
+@pytest.fixture
+def three(page, square):
+    """Labelled from two objects on frame 3 and the second alone on frame 8."""
+    page.paint(3, square(3) + np.roll(square(3, 2), 24, axis=0))
+    page.paint(8, square(8, 2))
+    page.ask("POST", "/objects", json={"name": "never painted"})
+    page.propagate()
+    return page
+
+
+def test_deleting_an_object_asks_for_another_run(three, weights, tmp_path):
+    assert three.ask("DELETE", "/objects/3")["stale"] is None
+    assert three.ask("DELETE", "/objects/2")["stale"] == 0  # also the way back from frame 3
+    assert 2 not in np.unique(three.labels(5))
+    assert three.propagate()["stale"] is None
+    assert masks(three) == track(three, weights, tmp_path / "out")
+
+
+def test_merging_objects_asks_for_another_run(three, weights, tmp_path):
+    assert three.ask("POST", "/objects/3/merge", json={"into": 2})["stale"] is None
+    told = three.ask("POST", "/objects/1/merge", json={"into": 2})
+    assert told["stale"] == 0
+    assert three.propagate()["stale"] is None
+    assert masks(three) == track(three, weights, tmp_path / "out")
+
+
+def test_what_says_the_same_asks_for_no_other_run(three, square):
+    three.ask("DELETE", "/frames/5")  # nothing was there
+    three.ask("PATCH", "/objects/1", json={"name": "dog", "hidden": True})
+    three.ask("POST", "/points", json={"name": "nose"})
+    unseen = {"nose": {"x": 5, "y": 5, "visible": False}}
+    three.ask("PUT", "/frames/1/points", json={"places": unseen})
+    three.ask("PATCH", "/points", json={"name": "nose", "rename": "tip"})
+    assert three.ask("POST", "/undo", json={})["stale"] is None
+    three.paint(8, square(9, 2))
+    assert three.state()["stale"] == 8
