@@ -118,9 +118,11 @@ def _read_stack(path: Path, pages: int, size: Size) -> Annotations:
     """Page i is frame i; pages of nothing but background say nothing."""
     found: Annotations = {}
     with naming(path.name):
+        if pages > _MOST_ENTRIES:
+            raise InputError(f"holds more than {_MOST_ENTRIES} pages: give a zip of PNGs")
         try:
             with Image.open(path, formats=("TIFF",)) as image:
-                for page in range(min(pages, _MOST_ENTRIES)):
+                for page in range(pages):
                     image.seek(page)
                     if image.size != size[::-1]:
                         raise InputError(f"page {page} is not of the video's size")
@@ -148,7 +150,7 @@ def _read_zip(path: Path, project: Project, frame: int) -> Read:
         try:
             with zipfile.ZipFile(path) as archive:
                 if len(archive.infolist()) > _MOST_ENTRIES:
-                    raise InputError(f"holds more than {_MOST_ENTRIES} files")
+                    raise InputError(f"holds more than {_MOST_ENTRIES} files: import it in parts")
                 for entry in archive.infolist():
                     inside = PurePosixPath(entry.filename.replace("\\", "/"))
                     kind = inside.suffix.lower()
@@ -189,6 +191,8 @@ def _entry(data: bytes, kind: str, scratch: Path, size: Size) -> Annotation | No
         return read_annotations(path, size=size, frame=0)[0]
     except InputError as error:
         raise InputError(str(error).partition(": ")[2] or str(error)) from None
+    except Image.DecompressionBombError:
+        raise InputError("has too many pixels") from None
     except Exception as error:  # Pillow's readers raise almost anything
         raise InputError(f"is not a PNG ({type(error).__name__})") from None
     finally:

@@ -1,8 +1,11 @@
 """What is seen of a project's frames."""
 
+import io
 import itertools
 import os
+import re
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -181,3 +184,56 @@ def test_undo_of_a_name_that_a_run_knows(pointed):
     assert places(pointed) == before
     pointed.ask("DELETE", "/points?name=tip")
     assert places(pointed) == {"tail": before["tail"]}
+
+
+@pytest.mark.parametrize(
+    "name", ["../../evil", "/etc/passwd", "a/../../b", "..", "C:\\x", "con.", "~"]
+)
+def test_names_of_things_are_no_paths(client, clip, square, tmp_path, name):
+    client.ask("POST", "/api/projects", files={"files": (f"{name}.mp4", clip.read_bytes())})
+    client.project = client.ask("GET", "/api/projects")[0]["id"]
+    folder = client.studio.project(client.project).folder
+    assert folder.parent == client.studio.root
+    outside = {p for p in tmp_path.rglob("*") if folder not in p.parents}
+    client.paint(0, square(0))
+    client.ask("PATCH", "", json={"name": name})
+    client.ask("PATCH", "/objects/1", json={"name": name})
+    client.ask("POST", "/points", json={"name": name})
+    client.ask("PUT", "/frames/0/points", json={"places": {name: {"x": 5, "y": 5}}})
+    for kind in ("masks", "yolo"):
+        data = client.ask("GET", f"/export/{kind}")
+        with zipfile.ZipFile(io.BytesIO(data.content)) as archive:
+            for entry in archive.namelist():
+                assert re.fullmatch(
+                    r"(masks|labels)/\d{5}\.(png|txt)|objects\.txt|data\.yaml", entry
+                )
+    for kind in ("coco", "cvat", "points"):
+        answer = client.http.get(f"/api/projects/{client.project}/export/{kind}")
+        told = answer.headers["content-disposition"]
+        assert re.search(r'"([a-z0-9-]+\.[a-z]+)"', told), told
+    assert {p for p in tmp_path.rglob("*") if folder not in p.parents} == outside
+    client.studio._open.clear()
+    state = client.state()
+    assert state["name"] == state["objects"][0]["name"] == state["points"][0]["name"] == name
+
+
+@pytest.mark.parametrize("inside", ["video", "video/square.mp4", "proxy.mp4"])
+def test_links_inside_a_project_do_not_lead_out(client, clip, tmp_path, inside):
+    client.upload(clip)
+    project = client.studio.project(client.project)
+    place = project.folder / inside
+    shutil.copy(clip, project.proxy)
+    assert client.ask("GET", "/media").content == clip.read_bytes()
+    target = tmp_path / "elsewhere"
+    place.rename(target)
+    if target.is_file():
+        target.write_bytes(b"secret")
+    place.symlink_to(target)
+    if inside == "proxy.mp4":  # the video itself is shown instead
+        assert client.ask("GET", "/media").content == clip.read_bytes()
+        return
+    project.proxy.unlink()
+    assert "nothing else" in client.ask("GET", "/media", 422)["detail"]
+    assert "nothing else" in client.ask("GET", "/frames/3/picture", 422)["detail"]
+    client.studio._open.clear()
+    assert "nothing else" in client.ask("GET", "", 422)["detail"]
