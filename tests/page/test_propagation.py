@@ -231,3 +231,38 @@ def test_what_says_the_same_asks_for_no_other_run(three, square):
     assert three.ask("POST", "/undo", json={})["stale"] is None
     three.paint(8, square(9, 2))
     assert three.state()["stale"] == 8
+
+
+def test_a_correction_of_frame_40_of_a_longer_clip(
+    client, film, square, weights, tmp_path, monkeypatch
+):
+    """By the way that the page goes on, and from the beginning by the command line."""
+    size, length = (32, 48), 48
+    client.upload(film(tmp_path / "long.mp4", length, size))
+    second = np.zeros(size, np.uint8)
+    second[2:12, 30:44] = 2
+    client.paint(0, square(0, 1, size, length) + second)
+    client.propagate()
+    before = masks(client)
+    corrected = square(40, 1, size, length) + np.roll(second, 2, axis=1)
+    assert not np.array_equal(client.labels(40), corrected)
+    client.paint(40, corrected)
+    assert client.state()["stale"] == 40
+    begun = []
+    real = propagation.label_video
+
+    def watched(*args, **options):
+        begun.append(options["start"])
+        return real(*args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(propagation, "label_video", watched)
+        client.propagate()
+    assert begun == [40]
+    after = masks(client)
+    assert after == track(client, weights, tmp_path / "out")
+    assert exported(client) == after
+    assert only(after, range(40)) == only(before, range(40))
+    assert np.array_equal(client.labels(40), corrected)
+    results = client.studio.project(client.project).results.folder.path
+    assert tables(results) == tables(tmp_path / "out")
