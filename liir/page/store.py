@@ -26,7 +26,7 @@ from liir.annotations import read_points
 from liir.errors import InputError
 from liir.export import write_label_png
 from liir.files import writing, written
-from liir.inputs import MAX_ID, read_json
+from liir.inputs import MAX_ID, naming, read_json
 from liir.labels import VOID, Labels, Size, read_picture
 from liir.page.marks import Marks, Place, Point, State, Thing
 
@@ -54,9 +54,10 @@ def read_state(
     for path in sorted(folder.glob("*.png")):
         frame = _frame_of(path.stem, stems)
         if frame is not None:
-            labels[frame] = read_picture(path)
-            if labels[frame].shape != size:
-                raise InputError(f"{path}: is not of the video's size")
+            with naming(str(path)):
+                labels[frame] = read_picture(path)
+                if labels[frame].shape != size:
+                    raise InputError("is not of the video's size")
     with suppress(FileNotFoundError):
         for frame, ids in _read_absent(folder / "absent.json"):
             absent.setdefault(frame, set()).update(ids)

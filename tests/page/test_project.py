@@ -5,13 +5,18 @@ import itertools
 import os
 import re
 import shutil
+import threading
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from liir.page import project as project_module
 from liir.page import propagation
-from liir.page.project import Project
+from liir.page.marks import NOTHING, Place
+from liir.page.project import Project, StaleError
 
 
 def test_erasing_says_that_an_object_is_gone(client, clip, square):
@@ -237,3 +242,54 @@ def test_links_inside_a_project_do_not_lead_out(client, clip, tmp_path, inside):
     assert "nothing else" in client.ask("GET", "/frames/3/picture", 422)["detail"]
     client.studio._open.clear()
     assert "nothing else" in client.ask("GET", "", 422)["detail"]
+
+
+def test_two_threads_write_one_project(client, clip, square, monkeypatch):
+    """Each on frames of its own, points and masks at once: all of it is kept."""
+    client.upload(clip)
+    client.ask("POST", "/points", json={"name": "nose"})
+    project = client.studio.project(client.project)
+    real = project_module.write_state
+
+    def slow(*args):
+        real(*args)
+        time.sleep(0.002)  # so that another thread would come between
+
+    monkeypatch.setattr(project_module, "write_state", slow)
+
+    def paint(frame):
+        return project.paint(frame, square(frame), None)
+
+    def place(frame):
+        return project.place(frame, {"nose": Place(frame, 1)}, None)
+
+    with ThreadPoolExecutor(4) as pool:
+        done = [pool.submit(call, frame) for frame in range(20) for call in (paint, place)]
+        assert all(each.result() for each in done)
+    again = Project.read(project.folder)
+    assert again.state == project.state
+    for frame in range(20):
+        marks = again.state.marks(frame)
+        assert np.array_equal(marks.labels(project.size), square(frame))
+        assert marks.points == {"nose": Place(frame, 1)}
+    assert project.history.undoable == 41
+
+
+def test_of_two_who_saw_the_same_one_is_told(client, clip, square):
+    client.upload(clip)
+    project = client.studio.project(client.project)
+    start = threading.Barrier(4)
+
+    def paint(number):
+        start.wait()
+        try:
+            project.paint(0, square(number), NOTHING)
+        except StaleError:
+            return None
+        return number
+
+    with ThreadPoolExecutor(4) as pool:
+        first = [n for n in pool.map(paint, range(4)) if n is not None]
+    assert len(first) == 1
+    read = Project.read(project.folder).state.marks(0)
+    assert np.array_equal(read.labels(project.size), square(first[0]))
