@@ -52,7 +52,7 @@ def _rings(mask: NDArray[np.bool_]) -> list[list[tuple[int, int]]]:
     add(np.argwhere(inside & ~left), 0, -1, 0, 1)  # up the left side
     rings = []
     while step:
-        start = next(iter(step))
+        start = next(iter(step))  # the leftmost of a line along the top: a corner
         ring, at, before = [], start, (0, 0)
         while True:
             ways = step[at]
@@ -69,12 +69,5 @@ def _rings(mask: NDArray[np.bool_]) -> list[list[tuple[int, int]]]:
             at, before = following, heading
             if at == start and at not in step:
                 break
-        rings.append(_without_straight(ring))
+        rings.append(ring)
     return sorted(rings, key=len, reverse=True)
-
-
-def _without_straight(ring: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Without a first corner at which the line goes straight on."""
-    (ax, ay), (bx, by), (cx, cy) = ring[-1], ring[0], ring[1]
-    straight = (bx - ax) * (cy - by) == (by - ay) * (cx - bx)
-    return ring[1:] if straight else ring
