@@ -86,7 +86,7 @@ class Marks:
         absent: frozenset[int] = frozenset(),
         points: Mapping[str, Place] | None = None,
     ) -> Self:
-        """Marks of a label image (H, W) uint8; without an object it is none."""
+        """Marks of a label image (H, W) uint8; one without an object counts as none."""
         present = set() if labels is None else set(np.unique(labels).tolist())
         ids = frozenset(present - {0, VOID})
         packed = zlib.compress(labels.tobytes(), 1) if labels is not None and ids else None

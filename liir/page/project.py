@@ -186,6 +186,8 @@ class Project:
     def change(self, state: State, keep: bool = True) -> None:
         """Makes another state the current one, on disk too.
 
+        Labels from the first frame on that tells the tracker something else are stale from now.
+
         Args:
             state: The new one.
             keep: Whether it is a step that undo goes back over.
@@ -212,7 +214,7 @@ class Project:
     def _outdate(self, frame: int | None) -> None:
         """Notes that labels from a frame on no longer follow from what was drawn; None: all do."""
         if frame is not None and (self.results.frames or self.run.frames):
-            first = min(self.state.frames, default=0)
+            first = min(self.state.told, default=frame)
             # What lies before the first annotation comes from it, backwards.
             frame = 0 if frame <= first else frame
             self.stale = frame if self.stale is None else min(self.stale, frame)

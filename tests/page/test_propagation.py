@@ -221,6 +221,17 @@ def test_merging_objects_asks_for_another_run(three, weights, tmp_path):
     assert masks(three) == track(three, weights, tmp_path / "out")
 
 
+def test_a_frame_that_says_nothing_is_not_the_first(page, square):
+    """What lies before the first annotation follows from it, whatever else is drawn there."""
+    page.ask("POST", "/points", json={"name": "nose"})
+    unseen = {"nose": {"x": 5, "y": 5, "visible": False}}
+    page.ask("PUT", "/frames/1/points", json={"places": unseen})
+    page.paint(6, square(6))
+    page.propagate()
+    page.paint(6, square(7))
+    assert page.state()["stale"] == 0
+
+
 def test_what_says_the_same_asks_for_no_other_run(three, square):
     three.ask("DELETE", "/frames/5")  # nothing was there
     three.ask("PATCH", "/objects/1", json={"name": "dog", "hidden": True})
