@@ -62,24 +62,30 @@ def test_whole_clip_is_what_track_writes(page, weights, tmp_path, square):
     assert masks(page) == track(page, weights, tmp_path / "out")
 
 
+@pytest.fixture
+def begun(monkeypatch):
+    """Where each run begins to compute."""
+    starts = []
+    real = propagation.label_video
+
+    def watched(*args, **options):
+        starts.append(options["start"])
+        return real(*args, **options)
+
+    monkeypatch.setattr(propagation, "label_video", watched)
+    return starts
+
+
 def test_correction_goes_on_from_a_stored_state_to_the_same_bits(
-    page, weights, tmp_path, square, monkeypatch
+    page, weights, tmp_path, square, begun
 ):
     page.paint(0, square(0))
     page.propagate()
     corrected = square(12) + np.roll(square(12, 2), 18, axis=0)
     page.paint(12, corrected)
     assert page.state()["stale"] == 12
-    begun = []
-    real = propagation.label_video
-
-    def watched(*args, **options):
-        begun.append(options["start"])
-        return real(*args, **options)
-
-    monkeypatch.setattr(propagation, "label_video", watched)
     state = page.propagate()
-    assert begun == [8]  # a state is kept every eight frames: not from 0
+    assert begun == [0, 8]  # a state is kept every eight frames: not from 0
     assert state["stale"] is None
     assert np.array_equal(page.labels(12), corrected)
     assert masks(page) == track(page, weights, tmp_path / "out")
@@ -87,7 +93,7 @@ def test_correction_goes_on_from_a_stored_state_to_the_same_bits(
     page.ask("POST", "/undo")
     page.ask("POST", "/undo")
     page.propagate()
-    assert begun == [8, 8]
+    assert begun == [0, 8, 8]
     assert masks(page) == track(page, weights, tmp_path / "again")
 
 
@@ -244,9 +250,7 @@ def test_what_says_the_same_asks_for_no_other_run(three, square):
     assert three.state()["stale"] == 8
 
 
-def test_a_correction_of_frame_40_of_a_longer_clip(
-    client, film, square, weights, tmp_path, monkeypatch
-):
+def test_a_correction_of_frame_40_of_a_longer_clip(client, film, square, weights, tmp_path, begun):
     """By the way that the page goes on, and from the beginning by the command line."""
     size, length = (32, 48), 48
     client.upload(film(tmp_path / "long.mp4", length, size))
@@ -259,17 +263,8 @@ def test_a_correction_of_frame_40_of_a_longer_clip(
     assert not np.array_equal(client.labels(40), corrected)
     client.paint(40, corrected)
     assert client.state()["stale"] == 40
-    begun = []
-    real = propagation.label_video
-
-    def watched(*args, **options):
-        begun.append(options["start"])
-        return real(*args, **options)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(propagation, "label_video", watched)
-        client.propagate()
-    assert begun == [40]
+    client.propagate()
+    assert begun == [0, 40]
     after = masks(client)
     assert after == track(client, weights, tmp_path / "out")
     assert exported(client) == after
