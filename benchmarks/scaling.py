@@ -10,7 +10,6 @@ points of the frames curve are those of one run.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import record
@@ -45,38 +44,24 @@ COLUMNS = {
 }
 
 
+def shared(given: Any) -> dict[str, Any]:
+    """What all points have in common, as `tracking.Job` takes it."""
+    asked = {key: getattr(given, key) for key in ("model", "device", "dtype", "threads")}
+    return asked | {"radius": 12, "parts": False}
+
+
 def point(curve: str, value: int, given: Any) -> dict[str, Any]:
     """A row of any curve but that of frames."""
     warm = max(10, value + 1 if curve == "references" else 0)
-    job = tracking.Job(
-        model=given.model,
-        device=given.device,
-        dtype=given.dtype,
-        threads=given.threads,
-        warm=warm,
-        frames=warm + given.timed,
-        radius=12,
-        parts=False,
-        **({"size": given.size} if curve != "size" else {}),
-    )
-    row = record.alone(tracking.__file__, asdict(job) | {curve: value})
+    job = shared(given) | {"size": given.size, "warm": warm, "frames": warm + given.timed}
+    row = record.alone(tracking.__file__, job | {curve: value})
     return row | {"curve": curve, "x": value, "name": f"{curve} {value}"}
 
 
 def frames_curve(frames: int, size: int, given: Any) -> list[dict[str, Any]]:
     """Rows of one long run: seconds a frame and memory, every tenth of it."""
-    job = tracking.Job(
-        model=given.model,
-        device=given.device,
-        dtype=given.dtype,
-        threads=given.threads,
-        frames=frames,
-        size=size,
-        radius=12,
-        every=max(1, frames // 10),
-        parts=False,
-    )
-    row = record.alone(tracking.__file__, asdict(job))
+    job = shared(given) | {"size": size, "frames": frames, "every": max(1, frames // 10)}
+    row = record.alone(tracking.__file__, job)
     rows, before = [], (1, 0.0)
     for done, seconds in ((int(t), s) for t, s in row["clock"].items()):
         mean = (seconds - before[1]) / (done - before[0])

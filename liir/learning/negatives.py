@@ -6,7 +6,7 @@ Legend: N queries, F frames in the bank, P points of each, M = F P negatives, C 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -79,9 +79,9 @@ def negative_lse(
 ) -> Tensor:
     """Log-sum-exp of each query's similarities to the negatives of other videos.
 
-    Exact, and never larger than N x `block`: all that the backward pass needs is summed on the way,
-    (N, C). Keys of the query's own video, and empty places of the
-    bank (-1), take no part; a query left without negatives has minus infinity.
+    Exact, and never larger than N x `block`: all that the backward pass needs, (N, C), is summed on
+    the way. Keys of the query's own video, and empty places of the bank (-1), take no part; a query
+    left without negatives has minus infinity.
 
     Args:
         query: (N, C), differentiable.
@@ -94,15 +94,14 @@ def negative_lse(
     Returns:
         (N,) in the dtype of the queries.
     """
+    gaps = bool((key_videos < 0).any())
 
     def pieces() -> Iterator[_Piece]:
         for some, owner in zip(keys.split(block), key_videos.split(block), strict=True):
             barred = query_videos[:, None] == owner
-            if bool((owner < 0).any()):
-                barred = barred | (owner < 0)
-            yield (), some.to(query.dtype), barred
+            yield (), some.to(query.dtype), barred | (owner < 0) if gaps else barred
 
-    return _lse(query / temperature, pieces)
+    return _lse(query / temperature, pieces())
 
 
 def window_lse(
@@ -144,14 +143,14 @@ def window_lse(
                     yield (y, columns), row[theirs], barred
 
     places = (query / temperature).permute(2, 3, 0, 1).contiguous()  # (h, w, B, C)
-    return _lse(places, pieces).permute(2, 0, 1)
+    return _lse(places, pieces()).permute(2, 0, 1)
 
 
 _Piece = tuple[tuple[int | slice, ...], Tensor, Tensor]
 """Where in the queries (..., N, C), the keys (..., m, C) they meet, which pairs are barred."""
 
 
-def _lse(query: Tensor, pieces: Callable[[], Iterator[_Piece]]) -> Tensor:
+def _lse(query: Tensor, pieces: Iterator[_Piece]) -> Tensor:
     """Log-sum-exp (..., N) of queries (..., N, C) over keys that come in pieces."""
     result: Tensor = _StreamedLse.apply(query, pieces)  # type: ignore[no-untyped-call]
     return result
@@ -161,7 +160,7 @@ class _StreamedLse(torch.autograd.Function):
     """The gradient of a log-sum-exp is the mean of the keys by their shares: summed on the way."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, pieces: Callable[[], Iterator[_Piece]]) -> Tensor:
+    def forward(ctx: Any, query: Tensor, pieces: Iterator[_Piece]) -> Tensor:
         total = query.new_full(query.shape[:-1], -torch.inf)
         mean = torch.zeros_like(query) if ctx.needs_input_grad[0] else None
         for place, keys, scores in _scores(query, pieces):
@@ -188,11 +187,11 @@ def _finite(logarithms: Tensor) -> Tensor:
 
 
 def _scores(
-    query: Tensor, pieces: Callable[[], Iterator[_Piece]]
+    query: Tensor, pieces: Iterator[_Piece]
 ) -> Iterator[tuple[tuple[int | slice, ...], Tensor, Tensor]]:
     """Yields each piece's place, keys (..., m, C) and masked similarities (..., N, m)."""
     room = query.new_empty(0)  # one for all: fresh memory costs as much as what is done in it
-    for place, keys, barred in pieces():
+    for place, keys, barred in pieces:
         some = query[place]
         shape = (*some.shape[:-1], keys.shape[-2])
         if room.numel() < math.prod(shape):
