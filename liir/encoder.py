@@ -332,26 +332,39 @@ def _stored(value: Tensor) -> Tensor:
     return value.contiguous()
 
 
+def read_header(path: Path) -> tuple[Preset, dict[str, str]]:
+    """Reads the configuration and the notes that `write_weights` put beside weights.
+
+    Raises:
+        InputError: The file is missing, damaged or not liir's.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            notes = dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: cannot be read as a safetensors file: {error}") from error
+    if "liir" not in notes:
+        raise InputError(
+            f"{path}: no liir configuration in its header; use a file written by liir train"
+        )
+    try:
+        return from_dict(json.loads(notes.pop("liir"))), notes
+    except ValueError as error:
+        raise InputError(f"{path}: its configuration does not fit this liir: {error}") from error
+
+
 def read_weights(path: Path) -> tuple[Encoder, Preset]:
     """Reads what `write_weights` wrote, in float32 on the CPU.
 
     Raises:
         InputError: The file is missing, damaged, not liir's, or of another architecture.
     """
+    preset, _ = read_header(path)
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: cannot be read as a safetensors file: {error}") from error
-    if "liir" not in header:
-        raise InputError(
-            f"{path}: no liir configuration in its header; use a file written by liir train"
-        )
-    try:
-        preset = from_dict(json.loads(header["liir"]))
-    except ValueError as error:
-        raise InputError(f"{path}: its configuration does not fit this liir: {error}") from error
     try:
         with torch.device("meta"):  # absurd sizes must not be allocated to be refused
             encoder = Encoder(preset.model)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from liir.encoder import Model, fingerprint, load
+from liir.encoder import Model, fingerprint, load, read_header
 from liir.errors import InputError
 from liir.evaluation.benchmarks import Progress as Frames
 from liir.evaluation.benchmarks import evaluate
@@ -154,6 +154,8 @@ def train_arm(
             )
         if state.step >= plan.steps and (folder / WEIGHTS).exists():
             return
+    elif _finished(folder / WEIGHTS, wanted, plan.steps):
+        return
     folder.mkdir(parents=True, exist_ok=True)
     shared = plan.out / INDEX  # to look through the videos once and for all
     if shared.exists() and not (folder / INDEX).exists():
@@ -174,6 +176,23 @@ def train_arm(
         shutil.copyfile(folder / INDEX, partial)
     if checkpoints.restore(folder).step < plan.steps:
         raise KeyboardInterrupt(f"{folder} is kept; the same command goes on")
+
+
+def _finished(weights: Path, wanted: Preset, steps: int) -> bool:
+    """Whether a run that has no checkpoint any more was trained to its end.
+
+    Raises:
+        InputError: The weights are of another run.
+    """
+    if not weights.exists():
+        return False
+    found, notes = read_header(weights)
+    if found != wanted or notes.get("steps") != str(steps):
+        raise InputError(
+            f"{weights}: was trained with other settings than these, or not for {steps} steps; "
+            "choose another folder, or remove it"
+        )
+    return True
 
 
 def score_arm(

@@ -116,6 +116,12 @@ def test_a_killed_session_goes_on_where_it_was(
         train_arm(replace(half, steps=7), arms[0], 0)
     with pytest.raises(InputError, match="trained with other settings"):
         train_arm(replace(half, settings=(*half.settings, "batch=3")), arms[0], 0)
+    for arm in arms:  # nor once its checkpoint is gone
+        (half.folder(arm, 0) / checkpoints.FILE).unlink()
+        train_arm(half, arm, 0)
+    for changes in ({"steps": 7}, {"settings": (*half.settings, "batch=3")}):
+        with pytest.raises(InputError, match="trained with other settings than these, or not for"):
+            train_arm(replace(half, **changes), arms[0], 0)  # type: ignore[arg-type]
 
 
 def test_scores_and_the_table(plan: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
