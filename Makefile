@@ -63,7 +63,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/matching.py --runs 4
 	$(BIN)/python benchmarks/scaling.py --timed 5
 	$(BIN)/python benchmarks/negatives.py
-	$(BIN)/python benchmarks/training.py --steps 5
+	$(BIN)/python benchmarks/training.py
 	@echo "Tables, JSON and plots: $(abspath bench); as Markdown: $(BIN)/python benchmarks/report.py"
 
 bench-long: $(READY)

@@ -50,26 +50,38 @@ def timed(
     budget: float = 20.0,
     device: torch.device | None = None,
 ) -> Spread:
-    """Seconds of a call.
+    """Seconds of a call; see `timed_in_turns`."""
+    return timed_in_turns(function, runs=runs, budget=budget, device=device)[0]
 
-    The first call does not count, unless it alone uses up the budget.
+
+def timed_in_turns(
+    *functions: Callable[[], object],
+    runs: int = 8,
+    budget: float = 20.0,
+    device: torch.device | None = None,
+) -> list[Spread]:
+    """Seconds of a call of each of several functions, which take turns: a machine has its moods.
+
+    The first turn does not count, unless it alone uses up the budget.
 
     Args:
-        function: What to call.
-        runs: Calls that count, at most.
-        budget: Seconds after which no further call begins.
+        functions: What to call.
+        runs: Turns that count, at most.
+        budget: Seconds after which no further turn begins.
         device: Waited for, where it works on its own (CUDA).
     """
     began = time.perf_counter()
-    seconds: list[float] = []
-    while len(seconds) <= runs:
-        start = time.perf_counter()
-        function()
-        synchronise(device)
-        seconds.append(time.perf_counter() - start)
+    turns: list[list[float]] = []
+    while len(turns) <= runs:
+        turns.append([])
+        for function in functions:
+            start = time.perf_counter()
+            function()
+            synchronise(device)
+            turns[-1].append(time.perf_counter() - start)
         if time.perf_counter() - began > budget:
             break
-    return spread(seconds[1:] or seconds)
+    return [spread(list(seconds)) for seconds in zip(*(turns[1:] or turns), strict=True)]
 
 
 def synchronise(device: torch.device | None) -> None:

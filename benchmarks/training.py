@@ -7,7 +7,7 @@
 
 Each row is a process of its own: random pictures, the bank filled before the clock starts, a few
 steps that do not count, then --steps of forward, backward and optimizer. The overhead is what a
-step takes beyond the passes through the encoder that it needs, timed in the same process: forward
+step takes beyond the passes through the encoder that it needs, timed in turns with it: forward
 and backward for every frame, twice with shifting by roll or drop, and a forward pass of the
 momentum copy. Memory is the most that the process (on CUDA: the allocator) took, bank and optimizer
 included.
@@ -23,14 +23,13 @@ import torch
 
 from liir import presets
 from liir.encoder import pick_device, pick_dtype
-from liir.learning.objective import Objective
+from liir.learning.objective import Objective, quick_products
 from liir.settings import parse_settings
 from liir.show import plot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-WARM = 2
 PARTS = {
     "intra alone": ("baseline", ()),
     "+ position": ("position", ()),
@@ -91,9 +90,10 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         encoder_passes(objective, torch.rand(2 * batch, 3, crop, crop, device=device)).backward()
         optimizer.step()
 
-    seconds = record.timed(whole, runs=job["steps"], budget=300, device=device)
+    with quick_products(objective.dtype):
+        timing = {"runs": job["steps"], "budget": 600, "device": device}
+        seconds, alone = record.timed_in_turns(whole, passes, **timing)
     peak = record.peak(device)
-    alone = record.timed(passes, runs=job["steps"], budget=300, device=device)
     return job | {
         "batch": batch,
         "crop": crop,

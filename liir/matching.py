@@ -171,18 +171,25 @@ def reconstruct(
     radius = min(radius, max(height, width) - 1)
     padded = with_margin(values, radius)
     rebuilt: list[list[Tensor]] = []
+    totals: list[list[Tensor]] = []
     for strip in strips(query / temperature, keys, radius):
         scores = strip.scores.to(values.dtype)
         weights = scores.softmax(dim=-1)
-        total = torch.logsumexp(scores, dim=-1, keepdim=True)
+        # The softmax has summed already: the largest share tells of what.
+        total = scores.amax(dim=-1, keepdim=True) - weights.amax(dim=-1, keepdim=True).log()
         if watch is not None:
             watch(strip, weights)
-        block = torch.cat((weights @ strip.patches(padded, radius), total), dim=-1)
         if strip.columns.start == 0:
             rebuilt.append([])
-        rebuilt[-1].append(strip.fold(block))
-    out = torch.cat([torch.cat(row, dim=-2) for row in rebuilt], dim=-3)[:, :height, :width]
-    return out[..., :-1].permute(0, 3, 1, 2), out[..., -1]
+            totals.append([])
+        rebuilt[-1].append(strip.fold(weights @ strip.patches(padded, radius)))
+        totals[-1].append(strip.fold(total))
+
+    def whole(folded: list[list[Tensor]]) -> Tensor:  # (B, K, h, w)
+        rows = [torch.cat(row, dim=-2) for row in folded]
+        return torch.cat(rows, dim=-3)[:, :height, :width].permute(0, 3, 1, 2)
+
+    return whole(rebuilt), whole(totals)[:, 0]
 
 
 def window_tally(
@@ -255,6 +262,8 @@ class Strip:
         """Weights (B, n, t t, R p p) as (N, p p), a row per real query and reference; `inside`."""
         rows = weights.unflatten(-1, (-1, self.inside.shape[1]))  # (B, n, t t, R, p p)
         inside = self.inside[None, :, None, None].expand(rows.shape)
+        if bool(self.real.all()):
+            return rows.flatten(0, 3), inside.flatten(0, 3)
         real = self.real[None, :, :, None].expand(rows.shape[:-1])
         return rows[real], inside[real]
 

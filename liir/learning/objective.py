@@ -60,12 +60,28 @@ def _statistics_kept(module: nn.Module) -> Iterator[None]:
             norm.momentum = momentum
 
 
+@contextmanager
+def quick_products(dtype: torch.dtype) -> Iterator[None]:
+    """Lets a CPU round the factors of float32 products, if features are computed in less anyway.
+
+    oneDNN then takes these products over, in whatever is fastest there; it is up to twice as fast
+    as what takes them otherwise.
+    """
+    products = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = products.fp32_precision
+    products.fp32_precision = before if dtype == torch.float32 else "bf16"
+    try:
+        yield
+    finally:
+        products.fp32_precision = before
+
+
 class Objective(nn.Module):
     """An encoder in training, with the bank of negatives and the momentum copy it needs.
 
     Args:
         preset: Network and losses.
-        dtype: What the encoder computes in; losses are always float32.
+        dtype: What the encoder computes in; losses are always float32 (but see `quick_products`).
         team: The processes that train together, each on its slots of the batch.
     """
 

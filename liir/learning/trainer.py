@@ -33,7 +33,7 @@ from liir.learning.distributed import Team
 from liir.learning.faults import tell_faults
 from liir.learning.guard import Guard
 from liir.learning.monitor import Monitor, Monitoring, Step
-from liir.learning.objective import Objective, bank_shape
+from liir.learning.objective import Objective, bank_shape, quick_products
 from liir.learning.places import find_videos
 from liir.learning.schedule import learning_rate
 from liir.learning.shots import Shot, digest, index_shots
@@ -274,11 +274,12 @@ class _Run:
         """One step of gradient descent; returns the losses by name and the gradient's norm."""
         parameters = list(self.objective.encoder.parameters())
         statistics = [buffer.clone() for buffer in self.objective.encoder.buffers()]
-        losses = self._losses(batch)
-        # Each process has its part of the sum; their gradients are averaged.
-        loss = self.team.size * torch.stack(list(losses.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        with quick_products(self.objective.dtype):
+            losses = self._losses(batch)
+            # Each process has its part of the sum; their gradients are averaged.
+            loss = self.team.size * torch.stack(list(losses.values())).sum()
+            loss.backward()
         parts = [float(value.detach()) for value in losses.values()]
         values = dict(zip(losses, self.team.total(parts), strict=True))
         norm = float(nn.utils.clip_grad_norm_(parameters, self.preset.training.clip_norm))

@@ -7,7 +7,7 @@ import torch
 
 from liir.errors import InputError
 from liir.learning import objective as module_under_test
-from liir.learning.objective import Objective, _edges
+from liir.learning.objective import Objective, _edges, quick_products
 from liir.learning.reconstruction import inter_video_loss
 from liir.presets import ModelConfig, Preset, TrainingConfig
 
@@ -206,3 +206,13 @@ def test_place_alone_tells_no_video_from_another(shifting, monkeypatch):
         assert area > 0.9
     else:
         assert area == pytest.approx(0.5, abs=0.05)
+
+
+def test_products_are_rounded_where_features_are() -> None:
+    products = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = products.fp32_precision
+    with quick_products(torch.float32):
+        assert products.fp32_precision == before
+    with quick_products(torch.bfloat16):
+        assert products.fp32_precision == "bf16"
+    assert products.fp32_precision == before
