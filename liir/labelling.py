@@ -48,7 +48,7 @@ from liir.video import Frame, Video, VideoWriter, open_video
 
 SAVE_SECONDS = 60.0  # between two savings of the tracker's state
 SHEET_FRAMES = 12
-_AHEAD = 2  # frames tracked before their files are written; each holds a state, 3 MiB at 480p
+_AHEAD = 1  # frames tracked before their files are written; each holds 7 MiB at 480p, if those wait
 
 
 @dataclass(frozen=True)
