@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from liir.grid import STRIDE
+from liir.grid import OFFSET, STRIDE
 from liir.matching import Matches
 
 
@@ -73,8 +73,13 @@ def mass(
     return gradient.view(references, *cells)
 
 
-def blocks(cells: Tensor, height: int, width: int) -> Tensor:
+def blocks(
+    cells: Tensor, height: int, width: int, stride: int = STRIDE, offset: float = OFFSET
+) -> Tensor:
     """A map of cells (h, w) as pixels (H, W): each pixel has the value of the nearest cell."""
-    rows = ((torch.arange(height) + STRIDE // 2) // STRIDE).clamp_max(cells.shape[0] - 1)
-    columns = ((torch.arange(width) + STRIDE // 2) // STRIDE).clamp_max(cells.shape[1] - 1)
-    return cells[rows][:, columns]
+
+    def nearest(length: int, last: int) -> Tensor:
+        places = (torch.arange(length) + 0.5 - offset) / stride
+        return (places + 0.5).floor().long().clamp(0, last)
+
+    return cells[nearest(height, cells.shape[0] - 1)][:, nearest(width, cells.shape[1] - 1)]

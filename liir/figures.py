@@ -86,6 +86,7 @@ def draw_overlay(
     scale: int = 1,
     order: Sequence[str] = (),
     named: bool = True,
+    paints: Mapping[str, int] | None = None,
 ) -> Picture:
     """Draws labels and keypoints over a frame.
 
@@ -100,6 +101,7 @@ def draw_overlay(
         scale: Enlarges the picture, s.
         order: Names of all points of the video: each keeps its colour in frames that lack others.
         named: Whether to write names at all.
+        paints: Row of `colours` of points; those that are not in it follow from `order`.
 
     Returns:
         (s H, s W, 3) uint8, a new array.
@@ -117,9 +119,10 @@ def draw_overlay(
         picture = Image.composite(tint.convert("RGB"), picture, Image.fromarray(opacity))
     canvas = np.array(picture)
     if points:
-        places = {name: place for place, name in enumerate(dict.fromkeys((*order, *points)))}
+        names = dict.fromkeys((*order, *points))
+        rows = {name: _point_colour(place) for place, name in enumerate(names)} | dict(paints or {})
         placed = [
-            (name, scale * x, scale * y, sure >= threshold, colours()[_point_colour(places[name])])
+            (name, scale * x, scale * y, sure >= threshold, colours()[rows[name]])
             for name, (x, y, sure) in points.items()
         ]
         radius = max(3.0, min(height, width) / 100)

@@ -275,7 +275,10 @@ def paper() -> Preset:
 
 
 def mast() -> Preset:
-    """`paper` without position, inter-video reconstruction and compactness."""
+    """`paper` without position, inter-video reconstruction and compactness.
+
+    MAST's own tracker has another window (docs/protocols.md).
+    """
     whole, replace = paper(), dataclasses.replace
     return Preset(
         name="mast",

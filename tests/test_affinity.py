@@ -71,3 +71,6 @@ def test_pixels_have_the_value_of_the_nearest_cell() -> None:
     assert pixels.shape == (7, 11)
     assert pixels[0].tolist() == [0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 2]
     assert pixels[:, 0].tolist() == [0, 0, 3, 3, 3, 3, 3]
+    patches = blocks(cells, 4, 8, stride=3, offset=1.5)  # three pixels each
+    assert patches[0].tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
+    assert patches[:, 0].tolist() == [0, 0, 0, 3]

@@ -93,6 +93,14 @@ def test_points_keep_their_colours_where_others_are_missing() -> None:
     assert ((bare != told).any(axis=2).sum()) > 50
 
 
+def test_points_may_have_any_colours() -> None:
+    frame = np.full((200, 300, 3), 100, dtype=np.uint8)
+    points = {"ear": (40, 40, 1.0), "nose": (150, 100, 1.0)}
+    drawn = draw_overlay(frame, points=points, paints={"nose": 3})
+    assert (drawn[100, 150] == colours()[3]).all()
+    assert (drawn[40, 40] == draw_overlay(frame, points=points)[40, 40]).all()
+
+
 def test_names_are_written_only_where_there_is_room() -> None:
     frame = np.full((200, 300, 3), 100, dtype=np.uint8)
     alone = draw_overlay(frame, points={"nose": (150, 100, 1.0)})

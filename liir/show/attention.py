@@ -5,6 +5,7 @@ Legend: R references, C channels, h w cells, H W pixels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from liir.compactness import condensed
 from liir.encoder import Model
 from liir.errors import InputError
 from liir.figures import Picture, draw_heat, draw_overlay
-from liir.grid import STRIDE, Grid
+from liir.grid import Grid
 from liir.matching import normalise
 from liir.memory import Memory, Reference
 from liir.presets import TrackingConfig
@@ -130,7 +131,7 @@ def show_affinity(
             raise InputError(f"--at {x:g},{y:g}: lies outside of the frame, {width}x{height}")
     if not places:
         raise InputError("say which pixel: --at X,Y")
-    grid = Grid(height, width, config.size, model.device)
+    grid = Grid(height, width, config.size, model.device, model.stride, model.offset)
     wanted = references(frame, annotated, config)
     seen = {index: grid.resize(video.frame(index).rgb) for index in (frame, *wanted)}
     maps = {i: normalise(model.encode(each), config.similarity) for i, each in seen.items()}
@@ -144,7 +145,7 @@ def show_affinity(
             min(max(round(column), 0), grid.cells[1] - 1),
         )
         found = rows(maps[frame], keys, cell, list(wanted.values()), config)
-        strips += _strips(found, shots, frame, wanted, config)
+        strips += _strips(found, shots, frame, wanted, config, grid)
     write_png(out, draw_strips(strips))
 
 
@@ -154,13 +155,14 @@ def _strips(
     frame: int,
     wanted: dict[int, int],
     config: TrackingConfig,
+    grid: Grid,
 ) -> list[Strip]:
     """Around one cell: the query, then each reference under its mass."""
     shot, gaussians = shots[frame], config.gaussians or 2
     names = ("without\nthe prior", f"with the prior\n{gaussians} Gaussians")
-    cut = _Window(found.cell, max(wanted.values()), shot.shape[:2])
+    cut = _Window(found.cell, max(wanted.values()), grid)
     most = float(torch.maximum(found.plain, found.fitted).max())
-    y, x = (STRIDE * c + 0.5 for c in found.cell)
+    y, x = (grid.stride * c + grid.offset for c in found.cell)
     width = tile_width(names, 1 + len(wanted))
     whole = draw_tile(shot, None, {"": (x, y, 1.0)}, width)
     near = draw_overlay(cut.picture(shot), points={"": (*cut.place(x, y), 1.0)})
@@ -169,7 +171,8 @@ def _strips(
     for name, query, maps in zip(names, queries, (found.plain, found.fitted), strict=True):
         tiles = [query]
         for index, each in zip(wanted, maps, strict=True):
-            heat = blocks((each.cpu() / most).clamp_min(0).sqrt(), *shot.shape[:2]).numpy()
+            share = (each.cpu() / most).clamp_min(0).sqrt()
+            heat = blocks(share, *grid.picture, grid.stride, grid.offset).numpy()
             shown = draw_heat(cut.picture(shots[index]), cut.heat(heat))
             tiles.append((shown, f"frame {index}: {100 * float(each.sum()):.0f} %"))
         strips.append(Strip(name, tiles))
@@ -182,14 +185,16 @@ class _Window:
     Args:
         cell: (row, column).
         radius: Of the window, in cells.
-        size: (H, W) of the pictures.
+        grid: How the cells lie in the pictures.
     """
 
-    def __init__(self, cell: tuple[int, int], radius: int, size: tuple[int, int]) -> None:
-        self.top, self.left = (max(0, STRIDE * (c - radius) - STRIDE // 2) for c in cell)
-        ends = (STRIDE * (c + radius) + STRIDE // 2 for c in cell)
-        self.bottom, self.right = (min(s, end) for s, end in zip(size, ends, strict=True))
-        self.zoom = max(1, round(_ENLARGED / (STRIDE * (2 * radius + 1))))
+    def __init__(self, cell: tuple[int, int], radius: int, grid: Grid) -> None:
+        stride = grid.stride
+        before = math.floor(grid.offset - stride / 2)  # where cell 0 begins
+        self.top, self.left = (max(0, before + stride * (c - radius)) for c in cell)
+        ends = (before + stride * (c + radius + 1) for c in cell)
+        self.bottom, self.right = (min(s, end) for s, end in zip(grid.picture, ends, strict=True))
+        self.zoom = max(1, round(_ENLARGED / (stride * (2 * radius + 1))))
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Where a point of the picture is in the window."""

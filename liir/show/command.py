@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import tyro
-from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 from liir.errors import InputError
 from liir.inputs import nearest
-from liir.show.use import Use
+from liir.show.sequences import components, errors, results
+from liir.show.use import AS_IS, Count, Out, Using
 from liir.terminal import bar
 
 # Torch takes seconds to import: the figures do so once their options are read.
-if TYPE_CHECKING:
-    from liir.show.takes import Clip, Entry, Stage, Take
 
-Out = Annotated[Path, arg(metavar="FILE")]
 Video = Annotated[Positional[Path], arg(metavar="VIDEO")]
-Benchmark = Annotated[Positional[str], arg(metavar="BENCHMARK")]
-Root = Annotated[Positional[Path], arg(metavar="ROOT")]
-What = Annotated[Positional[tuple[str, ...]], arg(metavar="[NAME=]WHAT...")]
-Sequence_ = Annotated[str | None, arg(metavar="NAME")]
-Points = Annotated[Path | None, arg(metavar="CSV")]
-Count = Annotated[int, arg(metavar="N")]
 Frame = Annotated[int, arg(metavar="FRAME")]
-
-
-Using = Annotated[Use, OmitArgPrefixes, arg(name="")]
-_USE = Use()
 
 
 def show(words: Sequence[str]) -> str:
@@ -125,148 +112,6 @@ def sheet(
     return out
 
 
-# --- Sequences of a benchmark
-
-
-def components(
-    benchmark: Benchmark,
-    root: Root,
-    what: What,
-    /,
-    *,
-    out: Out,
-    sequence: Sequence_ = None,
-    frames: Count = 6,
-    points: Points = None,
-    use: Using = _USE,
-) -> Path:
-    """One video in rows: the ground truth, then what each model makes of it, with its score.
-
-    $ liir show components davis2016 DAVIS baseline.safetensors +position=position.safetensors
-          full=results/ --sequence goat --out components.png
-
-    Args:
-        benchmark: As in liir evaluate.
-        root: The data set's folder.
-        what: Models, folders of finished predictions, or copy (the first annotation repeated); a
-            row each. NAME= before one of them is what the row is called.
-        out: A PNG of some frames, or an mp4 in which all play side by side.
-        sequence: Which sequence.
-        frames: Frames in a row of the PNG, at most.
-        points: Joints for badja, if not ROOT/badja.csv.
-        use: How models compute.
-    """
-    from liir.show.components import show_components
-    from liir.show.takes import truth
-
-    clip, takes = _takes(benchmark, root, points, sequence, what, use)
-    show_components(clip, [truth(clip), *takes], out, frames=frames)
-    return out
-
-
-def results(
-    benchmark: Benchmark,
-    root: Root,
-    what: Annotated[Positional[str], arg(metavar="WHAT")] = "small",
-    /,
-    *,
-    out: Out,
-    sequences: Annotated[tuple[str, ...], arg(metavar="NAME...")] = (),
-    frames: Count = 6,
-    points: Points = None,
-    use: Using = _USE,
-) -> Path:
-    """Strips over time, one for each sequence, with its score: objects, parts or keypoints.
-
-    $ liir show results davis2016 DAVIS small --sequences goat libby --out objects.png
-    $ liir show results semantic chen small --out parts.png
-    $ liir show results badja DAVIS results/ --points badja.csv --out keypoints.png
-
-    Args:
-        benchmark: As in liir evaluate.
-        root: The data set's folder.
-        what: A model, or a folder of finished predictions.
-        out: A PNG.
-        sequences: Only these.
-        frames: Frames in a strip, at most.
-        points: Joints for badja, if not ROOT/badja.csv.
-        use: How models compute.
-    """
-    from liir.show.results import show_results
-    from liir.show.takes import Stage
-
-    stage = Stage(benchmark, root, points)
-    clips = [stage.clip(name) for name in sequences] or [*stage.clips.values()]
-    entry = stage.entry(what, clips, use.load)
-    takes = _run(stage, [(clip, entry) for clip in clips])
-    strips = [(clip, dataclasses.replace(take, name=clip.name)) for clip, take in takes]
-    show_results(strips, out, frames=frames)
-    return out
-
-
-def errors(
-    benchmark: Benchmark,
-    root: Root,
-    what: What,
-    /,
-    *,
-    out: Out,
-    sequence: Sequence_ = None,
-    use: Using = _USE,
-) -> Path:
-    """J of every frame over time, and the worst frames.
-
-    $ liir show errors davis2016 DAVIS small --sequence goat --out errors.png
-
-    Args:
-        benchmark: As in liir evaluate; one whose truth is masks.
-        root: The data set's folder.
-        what: Models, folders of finished predictions, or copy, perhaps with NAME= before; a line
-            each. The frames are the worst of the first.
-        out: A PNG.
-        sequence: Which sequence.
-        use: How models compute.
-    """
-    from liir.show.errors import show_errors
-
-    clip, takes = _takes(benchmark, root, None, sequence, what, use)
-    show_errors(clip, takes, out)
-    return out
-
-
-def _takes(
-    benchmark: str,
-    root: Path,
-    points: Path | None,
-    sequence: str | None,
-    what: Sequence[str],
-    use: Use,
-) -> tuple[Clip, list[Take]]:
-    """What each of several models makes of one sequence."""
-    from liir.show.takes import Stage
-
-    if not what:
-        raise InputError("name what to draw: models, folders of predictions, or copy")
-    stage = Stage(benchmark, root, points)
-    clip = stage.clip(sequence)
-    entries = [stage.entry(text, [clip], use.load) for text in what]
-    return clip, [take for _, take in _run(stage, [(clip, entry) for entry in entries])]
-
-
-def _run(stage: Stage, jobs: Sequence[tuple[Clip, Entry]]) -> list[tuple[Clip, Take]]:
-    total, done, takes = sum(len(clip.stems) - clip.start for clip, _ in jobs), 0, []
-    with bar("frame") as told:
-        for clip, entry in jobs:
-
-            def progress(note: str = f"{clip.name}, {entry.name}") -> None:
-                nonlocal done
-                done += 1
-                told(done, total, 0, note)
-
-            takes.append((clip, stage.take(clip, entry, progress)))
-    return takes
-
-
 # --- What a model sees
 
 
@@ -279,7 +124,7 @@ def affinity(
     out: Out,
     model: Annotated[str, arg(metavar="NAME")] = "small",
     annotated: Frame = 0,
-    use: Using = _USE,
+    use: Using = AS_IS,
 ) -> Path:
     """Where a pixel's mass goes in each of its references, with and without the prior.
 
@@ -323,7 +168,7 @@ def features(
     frames: Count = 6,
     start: Frame = 0,
     stop: Annotated[int | None, arg(name="end", metavar="FRAME")] = None,
-    use: Using = _USE,
+    use: Using = AS_IS,
 ) -> Path:
     """Features as colours, the same over the whole video: what keeps its colour is found again.
 

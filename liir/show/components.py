@@ -11,9 +11,10 @@ from pathlib import Path
 
 from liir.figures import SHEET_GAP, SHEET_WIDTH, Picture, contact_sheet
 from liir.frames import Frame
+from liir.show.joints import called, legend, painted
 from liir.show.output import suffix, write_png
 from liir.show.strips import Strip, draw_strips, draw_tile, tile_width
-from liir.show.takes import Clip, Take, chosen, joints, pictures
+from liir.show.takes import Clip, Take, chosen, pictures, ranks, scored
 from liir.video import VideoWriter, open_video
 
 
@@ -42,7 +43,7 @@ def show_components(clip: Clip, takes: Sequence[Take], out: Path, *, frames: int
             caption = f"frame {index}" if place == len(takes) - 1 else ""
             row.append((draw(clip, frame, take, width), caption))
     strips = [Strip(name, row) for name, row in zip(names, rows, strict=True)]
-    write_png(out, draw_strips(strips))
+    write_png(out, draw_strips(strips, legend(clip)))
 
 
 def named(take: Take) -> str:
@@ -53,7 +54,14 @@ def named(take: Take) -> str:
 def draw(clip: Clip, frame: Frame, take: Take, width: int) -> Picture:
     """A frame of a sequence with what a take says of it."""
     labels, points = take.labels.get(frame.index), take.points.get(frame.index, {})
-    return draw_tile(frame.rgb, labels, points, width, order=joints(clip))
+    names = called(clip)
+    return draw_tile(
+        frame.rgb,
+        None if labels is None else ranks(clip)[labels],
+        {names.get(name, name): place for name, place in points.items()},
+        width,
+        paints=painted(clip),
+    )
 
 
 def _play(clip: Clip, takes: Sequence[Take], out: Path) -> None:
@@ -61,7 +69,7 @@ def _play(clip: Clip, takes: Sequence[Take], out: Path) -> None:
     width = (SHEET_WIDTH - (columns + 1) * SHEET_GAP) // columns
     video = open_video(clip.folder)
     with VideoWriter(out, rate=video.rate) as writer:
-        for frame in video.frames(clip.start, max(clip.counted) + 1):
+        for frame in video.frames(clip.start, scored(clip)[-1] + 1):
             tiles = [
                 (draw(clip, frame, take, width), f"{take.name}   {take.score}".rstrip())
                 for take in takes

@@ -9,20 +9,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from liir.annotations import VOID
 from liir.errors import InputError
+from liir.evaluation.layouts import zero_is_void
 from liir.evaluation.metrics import region_similarity
-from liir.figures import SHEET_GAP, SHEET_WIDTH, Picture
+from liir.figures import SHEET_GAP, SHEET_WIDTH, Picture, colours
 from liir.show import plot
 from liir.show.output import suffix, write_png
-from liir.show.strips import Strip, draw_strips, draw_tile, tile_width
+from liir.show.strips import Strip, draw_strips, tile_width
 from liir.show.takes import Clip, Take, pictures
 
 # Ids whose colours stand for what became of a pixel.
 _RIGHT, _WRONG, _MISSED = 1, 2, 3
 LEGEND = "blue: right, yellow: missed, orange: too much"
 _WORST = 4
+_GREY, _FILL = 0.75, 0.65  # how bright the frame is, and how opaque what lies over it
+_MARGIN = 1.25  # the window's sides, of those of what it shows
+_LEAST = 0.2  # the window's height at least, of the frame's
 
 
 def show_errors(clip: Clip, takes: Sequence[Take], out: Path) -> None:
@@ -48,19 +54,21 @@ def show_errors(clip: Clip, takes: Sequence[Take], out: Path) -> None:
     lines: dict[str, Mapping[int, float]] = {}
     if len(takes) == 1 and len(clip.ids) > 1:
         for number in clip.ids:
-            lines[f"id {number}"] = {i: each[number] for i, each in scores[0].items()}
+            lines[f"id {number}"] = {i: e[number] for i, e in scores[0].items() if number in e}
     else:
         for take, mean in zip(takes, means, strict=True):
             lines[take.name] = mean
     worst = lowest(means[0], _WORST)
-    curve = _curves(f"J over time: {clip.name}, {takes[0].name}", lines, means[0], worst)
+    title = f"{clip.name}: J over time; below, the worst frames of {takes[0].name}"
+    curve = _curves(title, lines, means[0], worst)
     read = pictures(clip)
     width = tile_width([""], len(worst))
     tiles: list[tuple[Picture, str]] = []
     for index in worst:
-        fate = outcome(clip.truth(index), takes[0].labels[index])
+        fate = outcome(counted(clip, index), takes[0].labels[index])
         caption = f"frame {index}, J {100 * means[0][index]:.1f}"
-        tiles.append((draw_tile(read(index).rgb, fate, {}, width), caption))
+        rgb, part = tinted(read(index).rgb, fate), window(fate > 0)
+        tiles.append((_sized(rgb[part], width), caption))
     below = draw_strips([Strip("", tiles)])
     across = max(curve.shape[1], below.shape[1])
     parts = [_widened(part, across) for part in (curve, below)]
@@ -68,15 +76,28 @@ def show_errors(clip: Clip, takes: Sequence[Take], out: Path) -> None:
 
 
 def similarities(clip: Clip, take: Take) -> dict[int, dict[int, float]]:
-    """J of each object, by frame that is scored and object, void left out."""
+    """J of each object, by frame in which it is scored and object, void left out."""
     found = {}
     for index in clip.counted:
-        truth, given = clip.truth(index), take.labels[index]
+        truth, given = counted(clip, index), take.labels[index]
         void = truth == VOID
         found[index] = {
-            number: region_similarity(truth == number, given == number, void) for number in clip.ids
+            number: region_similarity(truth == number, given == number, void)
+            for number in clip.ids
+            if index > clip.born(number)
         }
     return found
+
+
+def counted(clip: Clip, index: int) -> Picture:
+    """Ground truth (H, W) of a frame with 255 for what does not count.
+
+    In class maps that is what is new since the first frame, too: nobody was told of it.
+    """
+    truth = clip.truth(index)
+    if clip.decode is zero_is_void:
+        truth = np.where(np.isin(truth, clip.ids), truth, np.uint8(VOID))
+    return truth
 
 
 def lowest(scores: Mapping[int, float], count: int) -> list[int]:
@@ -102,6 +123,36 @@ def outcome(truth: Picture, given: Picture) -> Picture:
     fate[(given != 0) & (truth == 0)] = _WRONG
     fate[(truth != 0) & (given != truth) & shown] = _MISSED
     return fate
+
+
+def tinted(rgb: Picture, fate: Picture) -> Picture:
+    """A frame (H, W, 3) in grey under the colours of what became of its pixels (H, W)."""
+    grey = _GREY * np.asarray(Image.fromarray(rgb).convert("L"), np.float64)[..., None]
+    cover = np.where(fate > 0, _FILL, 0.0)[..., None]
+    mixed: Picture = np.rint(grey + cover * (colours()[fate] - grey)).astype(np.uint8)
+    return mixed
+
+
+def window(shown: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns around what a mask (H, W) shows, of the frame's own shape; else all."""
+    rows, columns = np.flatnonzero(shown.any(1)), np.flatnonzero(shown.any(0))
+    if not rows.size:
+        return slice(None), slice(None)
+    spans = [(int(places[0]), int(places[-1]) + 1) for places in (rows, columns)]
+    shares = [(end - start) / size for (start, end), size in zip(spans, shown.shape, strict=True)]
+    scale = min(1.0, max(_LEAST, _MARGIN * max(shares)))
+    parts = []
+    for (start, end), size in zip(spans, shown.shape, strict=True):
+        length = max(1, round(scale * size))
+        first = min(max(0, (start + end - length) // 2), size - length)
+        parts.append(slice(first, first + length))
+    return parts[0], parts[1]
+
+
+def _sized(rgb: Picture, width: int) -> Picture:
+    """A picture at a width, its shape kept."""
+    height = max(1, round(rgb.shape[0] * width / rgb.shape[1]))
+    return np.array(Image.fromarray(rgb).resize((width, height), Image.Resampling.LANCZOS))
 
 
 def _curves(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from liir.show.components import draw, named
+from liir.show.joints import legend
 from liir.show.output import suffix, write_png
 from liir.show.strips import Strip, draw_strips, tile_width
 from liir.show.takes import Clip, Take, chosen, pictures
@@ -34,4 +35,5 @@ def show_results(takes: Sequence[tuple[Clip, Take]], out: Path, *, frames: int =
         read = pictures(clip)
         tiles = [(draw(clip, read(index), take, width), f"frame {index}") for index in indices]
         strips.append(Strip(name, tiles))
-    write_png(out, draw_strips(strips))
+    sides = {word: row for clip, _ in takes for word, row in legend(clip).items()}
+    write_png(out, draw_strips(strips, sides))

@@ -5,7 +5,7 @@ Legend: H W pixels of a frame.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from liir.figures import (
     SHEET_WIDTH,
     Picture,
     Points,
+    colours,
     draw_overlay,
     fit,
     font,
@@ -54,18 +55,16 @@ def draw_tile(
     points: Points,
     width: int,
     *,
-    order: Sequence[str] = (),
+    paints: Mapping[str, int] | None = None,
 ) -> Picture:
     """A labelled frame at the size at which it is shown, so that contours stay crisp.
-
-    Points have no names: there is no room for them.
 
     Args:
         rgb: (H, W, 3) uint8.
         labels: (H, W) uint8 ids, or None.
         points: Name to (x, y, confidence), in pixels of the frame.
         width: Of the result at most, in pixels; smaller frames are enlarged to half of it or more.
-        order: As in `draw_overlay`.
+        paints: As in `draw_overlay`.
     """
     height, across = rgb.shape[:2]
     scale = width / across
@@ -76,14 +75,15 @@ def draw_tile(
     if labels is not None:
         labels = np.array(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))
     placed = {n: (x * scale, y * scale, sure) for n, (x, y, sure) in points.items()}
-    return draw_overlay(small, labels, placed, order=order, named=False)
+    return draw_overlay(small, labels, placed, paints=paints)
 
 
-def draw_strips(strips: Sequence[Strip]) -> Picture:
+def draw_strips(strips: Sequence[Strip], legend: Mapping[str, int] | None = None) -> Picture:
     """The strips below each other, at most 1600 pixels wide.
 
     Args:
         strips: At least one, with at least one picture each.
+        legend: Words to write below, each beside a dot of this row of `colours`.
 
     Returns:
         (H, W, 3) uint8.
@@ -99,7 +99,9 @@ def draw_strips(strips: Sequence[Strip]) -> Picture:
     below = [letters.size + SHEET_GAP if any(t for _, t in row) else 0 for row in rows]
     size = (
         margin + columns * (wide + SHEET_GAP) + SHEET_GAP,
-        sum(int(t + b) + SHEET_GAP for t, b in zip(tall, below, strict=True)) + SHEET_GAP,
+        sum(int(t + b) + SHEET_GAP for t, b in zip(tall, below, strict=True))
+        + SHEET_GAP
+        + (2 * _LETTERS if legend else 0),
     )
     sheet = Image.new("RGB", size, (255, 255, 255))
     draw = ImageDraw.Draw(sheet)
@@ -118,7 +120,19 @@ def draw_strips(strips: Sequence[Strip]) -> Picture:
             middle = (left + wide // 2, top + height + SHEET_GAP // 3)
             draw.text(middle, text, LABEL_GREY, letters, anchor="ma")
         top += height + int(room_below) + SHEET_GAP
+    _write_legend(draw, legend or {}, margin + SHEET_GAP, top)
     return np.array(sheet)
+
+
+def _write_legend(draw: ImageDraw.ImageDraw, legend: Mapping[str, int], x: float, y: float) -> None:
+    """Dots and words in a line, from (x, y) on."""
+    radius, y = _LETTERS / 3, y + _LETTERS / 2
+    for word, row in legend.items():
+        x += _LETTERS
+        dot = (x - radius, y - radius, x + radius, y + radius)
+        draw.ellipse(dot, tuple(colours()[row].tolist()), LABEL_GREY)
+        draw.text((x + 2 * radius, y), word, LABEL_GREY, font(_LETTERS), anchor="lm")
+        x += 2 * _LETTERS + font(_LETTERS).getlength(word)
 
 
 def _margin(names: Sequence[str]) -> int:

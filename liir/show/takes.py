@@ -5,16 +5,17 @@ Legend: H W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from liir.annotations import VOID
 from liir.encoder import Model
 from liir.errors import InputError
-from liir.evaluation import benchmarks, layouts, stored
+from liir.evaluation import benchmarks, flow, layouts, stored
 from liir.evaluation.benchmarks import Prediction, Source
 from liir.figures import Picture, Points
 from liir.frames import Frame
@@ -22,6 +23,11 @@ from liir.video import open_video
 
 Clip = layouts.Sequence
 Load = Callable[[str], Model]
+
+_BASELINES: Mapping[str, tuple[str, Source]] = {
+    "copy": ("first frame copied", benchmarks.copied),
+    "flow": ("optical flow", flow.warped),
+}
 
 
 @dataclass(frozen=True)
@@ -60,15 +66,18 @@ class Stage:
     Args:
         benchmark: As in `liir evaluate`.
         root: The data set's folder.
-        points: Joints for badja, if not badja.csv in the folder.
+        points: Joints for badja or points, if not the table in the folder.
+        split: As in `liir evaluate`; None for the customary one.
 
     Raises:
         InputError: There is no such benchmark, or the folder is of another layout.
     """
 
-    def __init__(self, benchmark: str, root: Path, points: Path | None = None) -> None:
+    def __init__(
+        self, benchmark: str, root: Path, points: Path | None = None, split: str | None = None
+    ) -> None:
         self.benchmark = benchmark
-        self.protocol = benchmarks.benchmark(benchmark, points)
+        self.protocol = benchmarks.benchmark(benchmark, points, split)
         self.clips = {clip.name: clip for clip in self.protocol.sequences(root)}
 
     def clip(self, name: str | None) -> Clip:
@@ -88,7 +97,7 @@ class Stage:
         """What a word of the command line stands for.
 
         Args:
-            text: A model, a folder of predictions or "copy", perhaps with NAME= before it.
+            text: A model, a folder of predictions, "copy" or "flow", perhaps with NAME= before it.
             clips: Those that predictions are wanted for.
             load: Loads a model.
 
@@ -99,9 +108,10 @@ class Stage:
         if not sign or Path(text).exists():
             name, what = "", text
         folder = Path(what)
-        if what == "copy":
-            return Entry(name or "first frame copied", benchmarks.copied)
-        if not folder.is_dir():
+        if what in _BASELINES:
+            own, source = _BASELINES[what]
+            return Entry(name or own, source)
+        if not folder.is_dir() or (folder / "config.json").is_file():  # of a transformer
             model = load(what)
             # Every run calls its weights the same.
             own = folder.parent.name if folder.stem == "weights" else folder.stem
@@ -131,6 +141,10 @@ class Stage:
                 if progress is not None:
                     progress()
 
+        if clip.hidden:
+            for _ in kept():
+                pass
+            return take
         scores = self.protocol.summary(self.protocol.score(clip, kept()))
         name, value = next(iter(scores.items()), ("", np.nan))
         word = "" if np.isnan(value) else f"{name.removesuffix('-Mean')} {100 * value:.1f}"
@@ -138,7 +152,7 @@ class Stage:
 
 
 def truth(clip: Clip) -> Take:
-    """The ground truth of a sequence, of the first frame and of those that are scored."""
+    """The ground truth of a sequence, or what of it is given, of the frames that are shown."""
     frames = scored(clip)
     # Beside joints, masks are there for the size of the animal alone.
     labels = {i: clip.truth(i) for i in frames if i in clip.masks and not clip.joints}
@@ -147,7 +161,7 @@ def truth(clip: Clip) -> Take:
         for i in frames
         if i in clip.joints
     }
-    return Take("ground truth", labels, points)
+    return Take("given" if clip.hidden else "ground truth", labels, points)
 
 
 def joints(clip: Clip) -> tuple[str, ...]:
@@ -156,12 +170,27 @@ def joints(clip: Clip) -> tuple[str, ...]:
 
 
 def scored(clip: Clip) -> list[int]:
-    """The first frame and those that are scored."""
+    """The first frame and those that are scored; where the truth is hidden, all that are kept."""
+    if clip.hidden:
+        return [i for i in range(clip.start, len(clip.stems)) if clip.kept(i)]
     return sorted({clip.start, *clip.counted})
 
 
+def ranks(clip: Clip) -> Picture:
+    """(256,) uint8 the colour of each id: those of the first annotations have the first colours.
+
+    Ids are not contiguous in every set, and only the first colours suit all eyes. What is neither
+    given nor allowed in a prediction is void.
+    """
+    known = [*clip.ids, *sorted((clip.allowed or frozenset()) - {0, VOID, *clip.ids})]
+    table = np.full(256, VOID, np.uint8)
+    table[0] = 0
+    table[known] = np.arange(1, len(known) + 1)
+    return table
+
+
 def chosen(clip: Clip, count: int) -> list[int]:
-    """At most `count` frames of a sequence, evenly spread over those that are scored.
+    """At most `count` frames of a sequence, evenly spread over those of `scored`.
 
     Raises:
         InputError: There would be none.

@@ -1,18 +1,22 @@
-"""How the models of a figure compute: the options that all such figures share."""
+"""Options that figures share: where they are written, how the models of a figure compute."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from tyro.conf import UseAppendAction, arg
+from tyro.conf import OmitArgPrefixes, UseAppendAction, arg
 
 from liir.settings import parse_settings
 from liir.terminal import set_threads, with_flags
 
 if TYPE_CHECKING:
     from liir.encoder import Model
+
+Out = Annotated[Path, arg(metavar="FILE")]
+Count = Annotated[int, arg(metavar="N")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +43,14 @@ class Use:
         """Loads a model, with these tracking settings for its own."""
         changes = parse_settings(with_flags(self.setting, size=self.size), "tracking")["tracking"]
         set_threads(self.threads)
-        from liir.encoder import load
+        from liir.backbones import load
 
         model = load(name, device=self.device, dtype=self.dtype)
         tracking = dataclasses.replace(model.preset.tracking, **changes)
         return dataclasses.replace(
             model, preset=dataclasses.replace(model.preset, tracking=tracking)
         )
+
+
+Using = Annotated[Use, OmitArgPrefixes, arg(name="")]
+AS_IS = Use()

@@ -1,5 +1,6 @@
-"""A small world to draw: a data set of two sequences, predictions, a video, a tiny model."""
+"""A small world to draw: data sets, predictions, a video, a tiny model."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,4 +64,26 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = ModelConfig(width=0.125, pixel_channels=8, region_channels=8)
     preset = Preset(name="tiny", model=model, tracking=TrackingConfig(size=0, radius=4))
     write_weights(root / "tiny.safetensors", Encoder(model).state_dict(), preset)
+    return root
+
+
+@pytest.fixture(scope="session")
+def late(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """YouTube-VOS with an object that is given in frame 2: its truth is hidden in valid alone."""
+    root = tmp_path_factory.mktemp("late")
+    objects = {"1": ("dog", range(FRAMES)), "2": ("cat", range(2, FRAMES))}
+    about = {
+        number: {"category": kind, "frames": [f"{index:05}" for index in span]}
+        for number, (kind, span) in objects.items()
+    }
+    for split in ("valid", "full"):
+        for folder in ("JPEGImages", "Annotations"):
+            (root / split / folder / "a").mkdir(parents=True)
+        (root / split / "meta.json").write_text(json.dumps({"videos": {"a": {"objects": about}}}))
+        for index in range(FRAMES):
+            rgb, labels = scene(index)
+            Image.fromarray(rgb).save(root / split / f"JPEGImages/a/{index:05}.jpg")
+            shown = np.where((labels == 2) & (index < 2), 0, labels).astype(np.uint8)
+            if split == "full" or index in (0, 2):
+                write_label_png(root / split / f"Annotations/a/{index:05}.png", shown)
     return root

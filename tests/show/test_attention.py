@@ -1,13 +1,16 @@
 """Where a pixel's mass goes: in the references that tracking would take, as it deals it out."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional as F
 
+from liir.backbones import adapted
 from liir.encoder import load
 from liir.errors import InputError
 from liir.matching import match, normalise
@@ -69,3 +72,16 @@ def test_picture(world: Path, tmp_path: Path) -> None:
             show_affinity(model, video, out, frame=5, places=places, config=config)
     with pytest.raises(InputError, match="frame 77 is not there"):
         show_affinity(model, video, out, frame=77, places=[(3, 3)], config=config)
+
+
+def test_cells_of_any_size(world: Path, tmp_path: Path) -> None:
+    network = partial(F.avg_pool2d, kernel_size=16)
+    model = adapted(network, "patches", stride=16, offset=8, device="cpu")
+    video = open_video(world / "clip.mp4")
+    config = TrackingConfig(size=0, radius=2, lasting_margin=0)
+    out = tmp_path / "a.png"
+    show_affinity(model, video, out, frame=5, places=[(95, 63)], config=config)
+    with Image.open(out) as image:
+        hot = np.abs(np.asarray(image).astype(int) - (255, 244, 178)).max(axis=2) < 3
+    # The hottest cell is 16 pixels wide, enlarged four times, in whichever row it is hottest.
+    assert hot.sum() >= (4 * 16) ** 2 // 2

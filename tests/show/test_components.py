@@ -1,5 +1,6 @@
 """A row for each model, in order; or all playing side by side."""
 
+import dataclasses
 from itertools import pairwise
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from liir.annotations import Annotation
 from liir.figures import colours
 from liir.show.components import show_components
 from liir.show.takes import Stage, Take, truth
@@ -47,6 +49,25 @@ def test_a_video_has_all_frames_of_all(world: Path, tmp_path: Path) -> None:
     moved = [np.median(contours(rgb)[:, 1]) for rgb in frames]
     assert all(a > b for a, b in pairwise(moved))
     assert all(contours(rgb)[:, 0].max() < len(rgb) / 2 for rgb in frames)
+
+
+def test_a_video_of_hidden_truth(late: Path, tmp_path: Path) -> None:
+    stage = Stage("youtube-vos", late)
+    clip = stage.clip("a")
+    take = stage.take(clip, stage.entry("copy", [clip], pytest.fail))
+    show_components(clip, [truth(clip), take], tmp_path / "a.mp4")
+    assert len([*open_video(tmp_path / "a.mp4").frames()]) == 6
+
+
+def test_sparse_ids_have_the_first_colours(world: Path, tmp_path: Path) -> None:
+    stage, true = whole(world)
+    clip = stage.clip("one")
+    first = 90 * clip.truth(0)
+    sparse = dataclasses.replace(clip, annotations={0: Annotation(first)})
+    take = Take("sparse", {i: 90 * labels for i, labels in true.labels.items()})
+    show_components(sparse, [take], tmp_path / "a.png", frames=2)
+    show_components(clip, [dataclasses.replace(true, name="sparse")], tmp_path / "b.png", frames=2)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_a_take_may_lack_frames(world: Path, tmp_path: Path) -> None:

@@ -38,6 +38,16 @@ def test_tiles_stand_in_their_rows_in_order() -> None:
     assert (sheet[-12:] == 255).all()
 
 
+def test_a_legend_stands_below() -> None:
+    strips = [Strip("a", [(np.zeros((40, 400, 3), np.uint8), "")])]
+    plain, told = draw_strips(strips), draw_strips(strips, {"left": 1, "right": 2})
+    assert (told[: len(plain) - 1] == plain[:-1]).all()
+    below = told[len(plain) :]
+    places = [np.argwhere((below == colours()[row]).all(axis=2))[:, 1] for row in (1, 2)]
+    assert min(map(len, places)) > 100
+    assert places[0].max() < places[1].min()
+
+
 @pytest.mark.parametrize("columns", [1, 3, 9])
 def test_no_page_is_too_wide(columns: int) -> None:
     name = "a rather long name"
@@ -56,8 +66,8 @@ def test_a_tile_is_drawn_at_the_size_at_which_it_is_shown() -> None:
     assert tile.shape == (50, 100, 3)
     assert (tile[10, 22:58] == colours()[1]).all()  # the contour
     assert (tile[45, 5] == 90).all()
-    assert (tile[25, 90] != 90).any()  # the point, and no name beside it
-    assert (tile[22:28, 62:80] == 90).all()
-    other = draw_tile(rgb, labels, {"nose": (180.0, 50.0, 1.0)}, 100, order=("ear", "nose"))
-    assert (other[25, 90] != tile[25, 90]).any()
+    assert (tile[25, 90] != 90).any()  # the point, and its name beside it
+    assert (tile[20:30, 62:80] != 90).any()
+    other = draw_tile(rgb, labels, {"nose": (180.0, 50.0, 1.0)}, 100, paints={"nose": 2})
+    assert (other[25, 90] == colours()[2]).all()
     assert draw_tile(rgb, None, {}, 500).shape == (200, 400, 3)  # by whole numbers

@@ -1,14 +1,16 @@
 """Sequences of a benchmark, and what was predicted for them."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from liir.annotations import Annotation
 from liir.encoder import Model, load
 from liir.errors import InputError
-from liir.show.takes import Stage, chosen, truth
+from liir.show.takes import Stage, chosen, ranks, truth
 
 Scene = Callable[[int], tuple[np.ndarray, np.ndarray]]
 
@@ -79,6 +81,48 @@ def test_frames_are_those_that_count(world: Path) -> None:
     assert [*truth(clip).labels] == [0, 1, 2, 3, 4]
     with pytest.raises(InputError, match="--frames 0: give 1 or more"):
         chosen(clip, 0)
+
+
+def test_a_clip_whose_truth_is_hidden(late: Path) -> None:
+    stage = Stage("youtube-vos", late)
+    clip = stage.clip("a")
+    assert chosen(clip, 99) == [0, 1, 2, 3, 4, 5]
+    given = truth(clip)
+    assert (given.name, [*given.labels]) == ("given", [0, 2])
+    take = stage.take(clip, stage.entry("copy", [clip], no_model))
+    assert ([*take.labels], take.score) == ([*range(6)], "")
+    full = Stage("youtube-vos", late, split="full")
+    clip = full.clip("a")
+    assert [*truth(clip).labels] == [0, 1, 2, 3, 4, 5]
+    assert full.take(clip, full.entry("copy", [clip], no_model)).score.startswith("J&F ")
+
+
+def test_optical_flow_is_a_baseline(world: Path) -> None:
+    pytest.importorskip("cv2")
+    stage = Stage("davis2017", world / "data")
+    clip = stage.clip("one")
+    take = stage.take(clip, stage.entry("flow", [clip], no_model))
+    assert take.name == "optical flow"
+    assert float(take.score.removeprefix("J&F ")) > 90
+
+
+def test_a_folder_of_a_transformer_is_a_model(tmp_path: Path) -> None:
+    folder = tmp_path / "dinov2-small"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    stage = Stage.__new__(Stage)  # neither data nor folder of predictions is looked at
+    loaded: list[str] = []
+    entry = stage.entry(str(folder), [], lambda name: loaded.append(name))  # type: ignore[arg-type, return-value, func-returns-value]
+    assert (entry.name, loaded) == ("dinov2-small", [str(folder)])
+
+
+def test_the_first_ids_have_the_first_colours(world: Path, scene: Scene) -> None:
+    clip = Stage("davis2017", world / "data").clip("one")
+    assert ranks(clip)[[0, 1, 2, 3, 255]].tolist() == [0, 1, 2, 255, 255]
+    sparse = dataclasses.replace(clip, annotations={0: Annotation(11 * scene(0)[1])})
+    assert ranks(sparse)[[0, 11, 22, 1, 255]].tolist() == [0, 1, 2, 255, 255]
+    parts = dataclasses.replace(sparse, allowed=frozenset(range(24)))
+    assert ranks(parts)[[0, 11, 22, 1, 2, 23, 24]].tolist() == [0, 1, 2, 3, 4, 23, 255]
 
 
 def test_what_is_not_there(world: Path, tmp_path: Path) -> None:

@@ -16,5 +16,6 @@ def test_settings_are_the_models_own(world: Path) -> None:
     tracking = model.preset.tracking
     assert (tracking.size, tracking.radius, tracking.topk) == (48, 3, 5)
     assert model.dtype == torch.float32
+    assert Use().load("lab").name == "lab"
     with pytest.raises(InputError, match="setting 'radius=x'"):
         Use(setting=("radius=x",)).load("small")
