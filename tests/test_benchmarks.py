@@ -105,3 +105,40 @@ def test_a_report_replaces_its_sections_alone(module):
     assert report.replaced(text, "x", "new\n") == text.replace("old", "new")
     with pytest.raises(SystemExit, match="no section <!-- bench:y -->"):
         report.replaced(text, "y", "new\n")
+
+
+def test_a_row_that_cannot_be_made_stands_in_the_document(
+    module, data_root, tmp_path, monkeypatch, capsys
+):
+    scores = module("scores")
+    words = ["--rows", "gone=/nowhere", "copy", "--supervised", "--sequences", "libby"]
+    words += ["--out", tmp_path / "out", "--write", tmp_path / "results.md", "--workers", 0]
+    monkeypatch.setattr(sys, "argv", list(map(str, ["scores.py", data_root, *words])))
+    with pytest.raises(SystemExit) as stopped:
+        scores.main()
+    assert stopped.value.code == 1
+    text = (tmp_path / "results.md").read_text()
+    assert "| gone | left out |  |  |  |  |  |  |\n| copied first frame |  | " in text
+    assert "## Left out\n\n- gone=/nowhere: unknown model '/nowhere'" in text
+    assert "left out: gone=/nowhere" in capsys.readouterr().err
+    assert "DAVIS: J&F of DAVIS-2016 (libby). Percent." in " ".join(text.split())
+    monkeypatch.setattr(sys, "argv", ["scores.py", str(data_root), "--sequences", "lobby"])
+    with pytest.raises(SystemExit, match="no set has a sequence lobby"):
+        scores.main()
+
+
+def test_settings_are_looked_for_over_the_whole_window_too(module, tmp_path, monkeypatch, capsys):
+    tune = module("tune")
+    tried = []
+    monkeypatch.setattr(tune, "chosen", lambda data, wanted: {"davis2016": ["goat"]})
+    monkeypatch.setattr(tune, "score", lambda data, model, config, clips: tried.append(config) or 0)
+    words = ["--topk", "none", "5", "--similarity", "dot", "cosine", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["tune.py", "data", "rgb", *words])
+    tune.main()
+    assert [(config.topk, config.similarity) for config in tried] == [
+        (None, "dot"),
+        (None, "cosine"),
+        (5, "dot"),
+        (5, "cosine"),
+    ]
+    assert "topk None" in capsys.readouterr().out

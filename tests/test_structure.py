@@ -18,8 +18,8 @@ rle coco labels annotations export jobs
 colour grid position encoder backbones conversion kernel matching affinity compactness newcomers
 memory votes keypoints result spool tracking figures
 evaluation.metrics evaluation.layouts evaluation.youtube evaluation.parts evaluation.joints
-evaluation.stored evaluation.report evaluation.scoring evaluation.sources evaluation.flow
-evaluation.benchmarks
+evaluation.stored evaluation.kept evaluation.report evaluation.scoring evaluation.sources
+evaluation.flow evaluation.benchmarks
 learning.batch_norm learning.distributed
 learning.shards learning.places learning.shots learning.draws learning.views learning.frame_cache
 learning.clips learning.faults learning.negatives learning.reconstruction learning.objective

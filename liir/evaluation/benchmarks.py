@@ -7,7 +7,6 @@ baseline such as `copied`, or files made elsewhere.
 from __future__ import annotations
 
 import functools
-import json
 import multiprocessing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -18,14 +17,13 @@ from typing import NamedTuple
 
 from liir.encoder import Model, fingerprint
 from liir.errors import InputError
-from liir.evaluation import joints, layouts, parts, scoring, stored, youtube
+from liir.evaluation import joints, kept, layouts, parts, scoring, stored, youtube
 from liir.evaluation.layouts import Sequence
 from liir.evaluation.report import Report, Row
 from liir.evaluation.sources import Source as Source
 from liir.evaluation.sources import copied as copied
 from liir.evaluation.sources import tracked as tracked
 from liir.evaluation.stored import Prediction as Prediction
-from liir.files import written
 from liir.inputs import nearest
 from liir.presets import TrackingConfig
 from liir.settings import LEAST_SIZE
@@ -146,14 +144,14 @@ def evaluate(
         model: what tracks; or give one of the next two instead.
         config: tracking settings for the model; None for its own.
         source: anything else that predicts, such as `sources.copied`.
-        predictions: folder of finished predictions, see `stored`.
+        predictions: folder of finished predictions, see `stored`; or what `out` was.
         points: as of `benchmark`.
         split: as of `benchmark`.
         square: as of `sources.tracked`.
         sequences: names to run, all if empty.
         out: folder in which predictions are kept, in out/NAME/SEQUENCE; a sequence that is there
             already is scored from its files and not run again. Where the truth is hidden, all that
-            the server takes is packed into out/NAME.zip.
+            the server takes is packed into out/NAME.zip, of `predictions` too.
         workers: processes that score what lies in files; 0: this one does.
         progress: called after each frame, or each sequence where other processes score.
 
@@ -167,13 +165,19 @@ def evaluate(
     protocol = benchmark(name, points, split)
     every = protocol.sequences(Path(root))
     chosen = _chosen(every, sequences)
+    known = [each.name for each in every]
     hidden = _hidden(every)
-    used: dict[str, object] = {}
+    if hidden and out is None:
+        raise InputError(
+            f"the truth of {name} is hidden, there is nothing to score with: give a folder for "
+            "the predictions (--out), from which the server's archive is made"
+        )
+    folder: Path | None = None
+    used: dict[str, object]
     if predictions is not None:
-        if hidden:
-            raise InputError(f"{root}: the truth of {name} is hidden there, nothing can be scored")
-        stored.check_stored(predictions, chosen, [each.name for each in every])
-        used = {"predictions": str(predictions)}
+        folder = stored.within(predictions, name, known)
+        stored.check_stored(folder, chosen, known)
+        used = {"predictions": str(folder)}
     elif source is not None:
         used = {"source": getattr(source, "__name__", type(source).__name__)}
     elif model is not None:
@@ -182,18 +186,22 @@ def evaluate(
     else:
         raise InputError("nothing to score: give a model, a source or a folder of predictions")
     used |= {} if split is None else {"split": split}
-    folder = predictions
-    if predictions is None and out is not None:
+    if folder is None and out is not None:
         folder = out / name
-        _claim(folder, used)
-    if hidden and folder is None:
-        raise InputError(
-            f"the truth of {name} is hidden: give a folder for the predictions (--out)"
-        )
+        kept.claim(folder, used, chosen)
+        there = [each for each in chosen if (folder / each.name).is_dir()]
+        stored.check_sequences(folder, there)
     bar = _Bar(progress, chosen)
     if hidden:
         assert folder is not None
-        return Report(name, used, (), {}, _export(protocol, every, chosen, source, folder, bar))
+        assert out is not None
+        _complete(chosen, source, folder, bar)
+        archive = None
+        if all((folder / each.name).is_dir() for each in every):
+            archive = out / f"{name}.zip"
+            stored.check_sequences(folder, every)
+            kept.packed(folder, every, archive, protocol.top)
+        return Report(name, used, (), {}, archive)
     rows = _scored(protocol, chosen, source, folder, workers, bar)
     return Report(name, used, (*rows, *protocol.pooled(rows)), protocol.summary(rows))
 
@@ -235,26 +243,14 @@ def _scored(
         return rows
 
 
-def _export(
-    protocol: Benchmark,
-    every: Collection[Sequence],
-    chosen: Collection[Sequence],
-    source: Source | None,
-    folder: Path,
-    bar: _Bar,
-) -> Path | None:
-    """Makes predictions and, when those of all sequences are there, what the server takes."""
+def _complete(chosen: Collection[Sequence], source: Source | None, folder: Path, bar: _Bar) -> None:
+    """Makes the predictions that are not in `folder` yet."""
     for each in chosen:
         if (folder / each.name).is_dir():
             bar.count(each, len(each.stems) - each.start)
             continue
         for _ in bar.watched(each, _predicted(each, source, folder)):
             pass
-    if not all((folder / each.name).is_dir() for each in every):
-        return None
-    archive = folder.with_name(f"{folder.name}.zip")
-    stored.packed(folder, every, archive, protocol.top)
-    return archive
 
 
 def _predicted(
@@ -265,7 +261,7 @@ def _predicted(
         return stored.stored(folder, sequence)
     assert source is not None
     predictions = source(sequence)
-    return predictions if folder is None else stored.keeping(sequence, predictions, folder)
+    return predictions if folder is None else kept.keeping(sequence, predictions, folder)
 
 
 class _Bar:
@@ -298,27 +294,6 @@ def _told(model: Model, config: TrackingConfig | None) -> dict[str, object]:
     weights = fingerprint(model.encoder)
     told = {"model": model.name, "weights": weights, "dtype": str(model.dtype)}
     return told | asdict(config or model.preset.tracking)
-
-
-def _claim(folder: Path, settings: Mapping[str, object]) -> None:
-    """Write down what a folder's predictions are made with; refuse to mix them with others."""
-    path = folder / "settings.json"
-    text = json.dumps(settings, indent=1, default=str)
-    if path.is_file():
-        if path.read_text("utf-8") != text:
-            raise InputError(
-                f"{folder}: holds predictions made with other settings (see {path.name}); "
-                "choose another folder or remove this one"
-            )
-        return
-    if folder.is_dir() and any(each.is_dir() and each.name[0] != "." for each in folder.iterdir()):
-        raise InputError(
-            f"{folder}: holds folders, and no {path.name} that says what they are; "
-            "choose another folder, or score them with --predictions"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    with written(path) as partial:
-        partial.write_text(text, "utf-8")
 
 
 def _chosen(every: list[Sequence], names: Collection[str]) -> list[Sequence]:

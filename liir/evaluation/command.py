@@ -53,11 +53,12 @@ def evaluate(
         root: The data set's folder.
         model: As in liir track, or rgb, lab, or a folder with a DINOv2; small if nothing else is
             to be scored.
-        predictions: Score finished predictions: DIR/SEQUENCE/00000.png, or points.csv.
+        predictions: Score finished predictions: DIR/SEQUENCE/00000.png, or points.csv; or those
+            that --out DIR kept.
         baseline: Score what repeats the first annotation, or carries it along optical flow.
         points: Table for badja or points, if not the one in ROOT.
         split: Another split than val, or 1 of jhmdb. Of those whose truth is hidden (test-dev of
-            davis2017, valid of youtube-vos) a zip for the server is made.
+            davis2017, valid of youtube-vos) a zip for the server is made, in --out.
         sequences: Only these.
         out: Keep predictions in DIR/BENCHMARK; sequences that are there are not run again.
         json: Write all scores to a file.
@@ -90,7 +91,9 @@ def evaluate(
     from liir.evaluation.sources import copied
 
     # Complains before the model is loaded.
-    benchmarks.benchmark(benchmark, points, split).sequences(root)
+    every = benchmarks.benchmark(benchmark, points, split).sequences(root)
+    if (json or csv) and any(each.hidden for each in every):
+        raise InputError(f"{root}: the truth is hidden, no score to write: leave {json or csv} out")
     loaded = config = None
     if not (predictions or baseline):
         from liir.backbones import load

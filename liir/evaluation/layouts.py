@@ -4,6 +4,9 @@ Shapes: H W pixels, T frames. Frame images lie in `JPEGImages/480p/NAME` or `JPE
 maps under the same names in `Annotations`; frame 0 of a sequence is its first image.
 """
 
+import functools
+import itertools
+import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +17,8 @@ from PIL import Image
 from liir.annotations import VOID, Annotation, Labels
 from liir.errors import InputError
 from liir.video import open_video
+
+_log = logging.getLogger(__name__)
 
 Point = tuple[float, float]
 
@@ -90,6 +95,13 @@ class Sequence:
         """Whether the prediction for a frame is one to keep."""
         return self.official is None or index in self.official
 
+    @property
+    def wanted(self) -> tuple[int, ...]:
+        """Frames that must have a prediction: those that are scored, or that a server takes."""
+        if not self.hidden:
+            return self.counted
+        return tuple(i for i in range(self.start, len(self.stems)) if self.kept(i))
+
     def truth(self, index: int) -> Labels:
         """Ground truth of a frame: (H, W) uint8 ids, 0 background, 255 void."""
         return self.decode(read_map(self.masks[index]))
@@ -150,8 +162,17 @@ def davis2017(root: Path, split: str = "val") -> list[Sequence]:
     path = root / f"ImageSets/2017/{split}.txt"
     if not path.is_file() and split != "val":
         raise InputError(f"{path}: no such list of sequences; found {content(path.parent)}")
-    names = listed(path) if path.is_file() else None
-    return _mask_sequences(root, names, as_stored, last=-1, hidden=split in HIDDEN)
+    if path.is_file():
+        return _mask_sequences(root, listed(path), as_stored, last=-1, hidden=split in HIDDEN)
+    sequences = _mask_sequences(root, None, as_stored, last=-1)
+    _say(f"{path}: no such list, every folder is taken ({len(sequences)} sequences)")
+    return sequences
+
+
+@functools.cache
+def _say(text: str) -> None:
+    """Logs something once, however often a folder is read."""
+    _log.warning(text)
 
 
 def semantic(root: Path) -> list[Sequence]:
@@ -181,11 +202,13 @@ def _mask_sequences(
     sequences = []
     for name in names:
         folder, stems, size = frames(images, name)
+        if decode is not zero_is_void:
+            _no_gaps(folder, stems)
         shown = 1 if hidden else len(stems)
         masks = {i: annotations / name / f"{stem}.png" for i, stem in enumerate(stems[:shown])}
         require(masks.values(), f"{annotations / name}: ground-truth files")
         no_strangers(annotations / name, stems, f"{folder}: no frames for label maps")
-        same_size(masks[0], size)
+        same_size([masks[0]], size)
         labels = decode(read_map(masks[0]))
         sequences.append(
             Sequence(
@@ -202,6 +225,21 @@ def _mask_sequences(
     return sequences
 
 
+def _no_gaps(folder: Path, stems: tuple[str, ...]) -> None:
+    """See that no frame of DAVIS is gone together with its mask: the others' scores would differ.
+
+    Names that are no numbers tell nothing; numbers may go up by more than one, but evenly.
+    """
+    if len(stems) < 2 or not all(stem.isdecimal() for stem in stems):
+        return
+    numbers = [int(stem) for stem in stems]
+    step = max(1, min(b - a for a, b in itertools.pairwise(numbers)))
+    gone = sorted({*range(numbers[0], numbers[-1], step)} - {*numbers})
+    if gone:
+        first = f"{gone[0]:0{len(stems[0])}}"
+        raise InputError(f"{folder}: {len(gone)} frames missing between others, first {first}")
+
+
 # --- What the readers of all data sets share
 
 
@@ -212,15 +250,21 @@ def first_annotation(labels: Labels, path: Path) -> Annotation:
     return Annotation(labels)
 
 
-def same_size(path: Path, size: tuple[int, int]) -> None:
-    """See that a label map is as large as the frames, (H, W); else InputError."""
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-    except (OSError, SyntaxError) as error:
-        raise InputError(f"{path}: cannot be read as an image ({error})") from error
-    if (height, width) != size:
-        raise InputError(f"{path}: has {width}x{height} pixels, the frames {size[1]}x{size[0]}")
+def same_size(paths: Collection[Path], size: tuple[int, int]) -> None:
+    """See that label maps are as large as the frames, (H, W); else InputError."""
+    others = []
+    for path in paths:
+        try:
+            with Image.open(path) as image:
+                width, height = image.size
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            raise InputError(f"{path}: cannot be read as an image ({error})") from error
+        if (height, width) != size:
+            others.append((path, f"{width}x{height}"))
+    if others:
+        path, found = others[0]
+        count = f" ({len(others)} of {len(paths)} are of another size)" if len(paths) > 1 else ""
+        raise InputError(f"{path}: has {found} pixels, the frames {size[1]}x{size[0]}{count}")
 
 
 def require(files: Collection[Path], what: str) -> None:

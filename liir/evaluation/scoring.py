@@ -320,6 +320,6 @@ def _pair(sequence: Sequence, prediction: Prediction) -> tuple[Labels, Labels]:
         raise InputError(
             f"{sequence.name}: the prediction for frame {sequence.stems[prediction.index]} has "
             f"{given.shape[1]}x{given.shape[0]} pixels, the ground truth "
-            f"{truth.shape[1]}x{truth.shape[0]}"
+            f"{truth.shape[1]}x{truth.shape[0]} ({sequence.masks[prediction.index]})"
         )
     return truth, given

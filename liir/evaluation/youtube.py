@@ -26,7 +26,7 @@ def youtube_vos(root: Path, split: str = "valid") -> list[Sequence]:
     A video whose every official frame has a label map is scored, one with no more than the given
     ones is for the server. An object counts from the frame after the one it is given in. Objects
     are "seen" or "unseen" by whether their category is one of train/meta.json; where that is not
-    there, they are neither.
+    there, or has no categories, they are neither.
 
     Args:
         root: holds the splits.
@@ -41,11 +41,10 @@ def youtube_vos(root: Path, split: str = "valid") -> list[Sequence]:
         if not place.is_dir():
             there = content(place.parent)
             raise InputError(f"{root}: expected {place.relative_to(root)}; found {there}")
-    videos = _videos(root / official / "meta.json")
-    train = root / "train" / "meta.json"
-    known = None
-    if train.is_file():
-        known = {objects[o]["category"] for objects in _videos(train).values() for o in objects}
+    meta, train = root / official / "meta.json", root / "train" / "meta.json"
+    videos, known = _videos(meta), None
+    if train.is_file() and _categories(meta, videos):
+        known = _categories(train, _videos(train))
     return [_video(root, split, name, objects, known) for name, objects in sorted(videos.items())]
 
 
@@ -77,7 +76,7 @@ def _video(
         require(there.values(), f"{official / 'Annotations' / name}: ground-truth files")
     annotations = {}
     for frame, numbers in sorted(given.items()):
-        same_size(there[frame], size)
+        same_size([there[frame]], size)
         labels = read_map(there[frame])
         absent = numbers - set(np.unique(labels).tolist())
         if absent:
@@ -105,7 +104,7 @@ def _video(
 
 
 def _videos(path: Path) -> dict[str, Objects]:
-    """Of each video its objects: category, and the frames it is in."""
+    """Of each video its objects: the frames it is in and, if there, its category."""
     try:
         videos = json.loads(path.read_bytes())["videos"]
         found: dict[str, Objects] = {
@@ -114,10 +113,26 @@ def _videos(path: Path) -> dict[str, Objects]:
         }
         for objects in found.values():
             assert objects
-            assert all(min(about["frames"]) and about["category"] for about in objects.values())
+            assert all(min(about["frames"]) for about in objects.values())
     except (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
         raise InputError(
-            f"{path}: expected videos -> NAME -> objects -> ID -> category and frames "
+            f"{path}: expected videos -> NAME -> objects -> ID -> frames (and category) "
             f"({type(error).__name__}: {error})"
         ) from error
     return found
+
+
+def _categories(path: Path, videos: Mapping[str, Objects]) -> set[str] | None:
+    """The objects' categories, None where they have none; InputError where only some have."""
+    found = {
+        f"{number} of {name}": about.get("category")
+        for name, objects in videos.items()
+        for number, about in objects.items()
+    }
+    lacking = [name for name, category in found.items() if not category]
+    if lacking and len(lacking) < len(found):
+        raise InputError(
+            f"{path}: {len(lacking)} of {len(found)} objects have no category, first object "
+            f"{lacking[0]}: seen and unseen need that of all"
+        )
+    return None if lacking else {str(category) for category in found.values()}

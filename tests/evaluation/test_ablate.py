@@ -165,3 +165,12 @@ def test_quick(run: Run, data_root: Path, tmp_path: Path) -> None:
     table = rows(tmp_path / "quick/quick.csv")
     assert [row["arm"] for row in table] == ["baseline", "position", "inter", "compact"] * 2
     assert all(float(row["seed 0"]) > 20 for row in table)
+    # The paper's figures, of the sets that these clips stand in for.
+    assert [row["published"] for row in table] == [
+        *("", "", "69.8", "72.1"),
+        *("", "", "39.6", "41.2"),
+    ]
+    assert {row["published on"] for row in table} == {"", "DAVIS-2017 val J&F", "VIP mIoU"}
+    assert "semantic: mIoU of bus, ice; stands in for VIP mIoU." in done.out
+    with Image.open(tmp_path / "quick/quick.png") as picture:
+        assert picture.width > 500

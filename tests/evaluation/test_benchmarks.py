@@ -184,7 +184,8 @@ def test_kept_predictions_score_the_same_and_are_not_made_again(
     assert runs == ["move"] if name == "badja" else ["move", "rest"]
     move = [row for row in again.rows if row.sequence == "move"]
     assert move == list(first.rows)
-    stored = evaluate(name, root, predictions=tmp_path / "out" / name)
+    stored = evaluate(name, root, predictions=tmp_path / "out")  # or the folder in it
+    assert stored.rows == evaluate(name, root, predictions=tmp_path / "out" / name).rows
     assert stored.rows == again.rows
     assert stored.settings == {"predictions": str(tmp_path / "out" / name)}
 
@@ -284,7 +285,7 @@ def test_other_processes_score_the_same(
     assert (seen[-1].done, seen[-1].total) == (10, 10)
     image = folder / "move/00003.png"
     Image.open(image).resize((3, 2)).save(image)
-    with pytest.raises(InputError, match="00003 has 3x2 pixels, the ground truth 30x20"):
+    with pytest.raises(InputError, match=r"00003.png: has 3x2 pixels, the frames 30x20"):
         evaluate("davis2017", root, predictions=folder, workers=workers)
 
 
@@ -319,12 +320,55 @@ def test_a_folder_of_somebody_elses_is_not_taken_for_finished_work(
         evaluate("davis2016", root, source=copied, out=tmp_path)
 
 
-def test_test_dev_becomes_an_archive(root: Path, tmp_path: Path) -> None:
+def hide(root: Path) -> None:
+    """Makes both sequences those of test-dev."""
     (root / "ImageSets/2017").mkdir()
-    (root / "ImageSets/2017/test-dev.txt").write_text("move\n")
-    for path in (root / "Annotations/move").glob("0000[1-4].png"):
+    (root / "ImageSets/2017/test-dev.txt").write_text("move\nrest\n")
+    for path in root.glob("Annotations/*/0000[1-4].png"):
         path.unlink()
-    report = evaluate("davis2017", root, source=copied, split="test-dev", out=tmp_path)
-    assert report.archive is not None
+
+
+def test_test_dev_becomes_an_archive(root: Path, tmp_path: Path) -> None:
+    hide(root)
+    out = tmp_path / "out"
+    report = evaluate("davis2017", root, source=copied, split="test-dev", out=out)
+    assert report.archive == out / "davis2017.zip"
     with zipfile.ZipFile(report.archive) as archive:
-        assert archive.namelist() == [f"move/{i:05}.png" for i in range(5)]
+        assert len(archive.namelist()) == 10
+        assert archive.namelist()[:5] == [f"move/{i:05}.png" for i in range(5)]
+    Image.fromarray(np.zeros((5, 5), np.uint8)).save(out / "davis2017/rest/00003.png")
+    with pytest.raises(InputError, match=r"rest/00003.png: has 5x5 pixels, the frames 30x20"):
+        evaluate("davis2017", root, source=copied, split="test-dev", out=out, sequences=["move"])
+
+
+def test_kept_predictions_that_are_not_whole_any_more_are_not_scored(
+    root: Path, tmp_path: Path
+) -> None:
+    evaluate("davis2016", root, source=copied, out=tmp_path)
+    (tmp_path / "davis2016/rest/00002.png").unlink()
+    with pytest.raises(InputError, match=r"rest: predictions: 1 of 3 missing, first 00002.png"):
+        evaluate("davis2016", root, source=copied, out=tmp_path)
+
+
+def test_somebody_elses_predictions_become_an_archive(root: Path, tmp_path: Path) -> None:
+    theirs, out = tmp_path / "theirs", tmp_path / "out"
+    evaluate("davis2017", root, source=copied, out=tmp_path / "kept")
+    (tmp_path / "kept/davis2017").rename(theirs)
+    hide(root)
+    with pytest.raises(InputError, match="the truth of davis2017 is hidden, there is nothing"):
+        evaluate("davis2017", root, predictions=theirs, split="test-dev")
+    report = evaluate("davis2017", root, predictions=theirs, split="test-dev", out=out)
+    assert report.archive == out / "davis2017.zip"
+    with zipfile.ZipFile(report.archive) as archive:
+        assert len(archive.namelist()) == 10
+    (theirs / "move/00004.png").unlink()  # the last is not scored, but taken
+    with pytest.raises(InputError, match=r"move: predictions: 1 of 5 missing, first 00004.png"):
+        evaluate("davis2017", root, predictions=theirs, split="test-dev", out=out)
+
+
+def test_another_table_needs_another_folder(root: Path, tmp_path: Path) -> None:
+    evaluate("badja", root, source=copied, out=tmp_path / "out")
+    table = tmp_path / "other.csv"
+    table.write_text((root / "badja.csv").read_text().replace("move,0,nose,5,5", "move,0,nose,9,9"))
+    with pytest.raises(InputError, match=r"badja/move: was predicted from other frames or another"):
+        evaluate("badja", root, source=copied, out=tmp_path / "out", points=table)

@@ -120,6 +120,11 @@ def test_evaluate_makes_an_archive_where_the_truth_is_hidden(
     outcome = run(*words)
     assert outcome.code == 2
     assert "--out" in outcome.err
+    scores = tmp_path / "scores.json"
+    outcome = run(*words, "--out", tmp_path / "out", "--json", scores)
+    assert outcome.code == 2
+    assert f"the truth is hidden, no score to write: leave {scores} out" in outcome.err
+    assert not (tmp_path / "out").exists()
     outcome = run(*words, "--out", tmp_path / "out")
     assert outcome.code == 0, outcome
     assert str(tmp_path / "out" / "davis2017.zip") in outcome.out

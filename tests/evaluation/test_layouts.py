@@ -58,14 +58,26 @@ def test_davis2016_reads_each_kind_of_list(tmp_path: Path, path: str, text: str)
     np.testing.assert_array_equal(cat.truth(3), LABELS != 0)  # void or not, it moves
 
 
-def test_davis2017_takes_every_folder_where_there_is_no_list(tmp_path: Path) -> None:
+def test_davis2017_takes_every_folder_where_there_is_no_list(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     root = data_set(tmp_path, sub=".")
     ant, cat = layouts.davis2017(root)
+    layouts.davis2017(root)
+    (message,) = caplog.messages  # said once
+    assert message.endswith("2017/val.txt: no such list, every folder is taken (2 sequences)")
     assert (ant.name, cat.name) == ("ant", "cat")
     assert ant.ids == (2,)
     np.testing.assert_array_equal(ant.truth(1), LABELS)
     write(root / "ImageSets/2017/val.txt", "cat")
     assert [each.name for each in layouts.davis2017(root)] == ["cat"]
+
+
+def test_frames_may_be_numbered_evenly(tmp_path: Path) -> None:
+    root = data_set(tmp_path, ("cat",), sub=".")
+    for path in root.glob("*/cat/*"):
+        path.rename(path.with_stem(f"{3 + 5 * int(path.stem):05}"))
+    assert layouts.davis2017(root)[0].stems == ("00003", "00008", "00013", "00018")
 
 
 def test_test_dev_has_first_frames_alone(tmp_path: Path) -> None:
@@ -100,6 +112,11 @@ def empty_list(root: Path) -> None:
 def remove_frames(root: Path) -> None:
     for index in (0, 2):
         (root / f"JPEGImages/480p/ant/{index:05}.jpg").unlink()
+
+
+def remove_a_frame_and_its_mask(root: Path) -> None:
+    for place in ("JPEGImages/480p/ant/00001.jpg", "Annotations/480p/ant/00001.png"):
+        (root / place).unlink()
 
 
 def other_size(root: Path) -> None:
@@ -149,6 +166,7 @@ def not_an_image(root: Path) -> None:
         (not_an_image, r"00000.png: cannot be read as an image"),
         (cut_short, r"00000.png: cannot be read as an image"),
         (remove_frames, r"ant: no frames for label maps: 2 missing, first 00000"),
+        (remove_a_frame_and_its_mask, r"480p/ant: 1 frames missing between .*, first 00001"),
         (other_size, r"00000.png: has 3x1 pixels, the frames 3x2"),
     ],
 )

@@ -49,9 +49,9 @@ def test_a_model_runs_every_layout(
 def test_what_is_hidden_becomes_an_archive_for_the_server(
     youtube: Path, tmp_path: Path, random_model: Model
 ) -> None:
-    with pytest.raises(InputError, match="the truth of youtube-vos is hidden: give a folder"):
+    with pytest.raises(InputError, match=r"the truth of youtube-vos is hidden, .* give a folder"):
         evaluate("youtube-vos", youtube, random_model)
-    with pytest.raises(InputError, match="the truth of youtube-vos is hidden there"):
+    with pytest.raises(InputError, match=r"the truth of youtube-vos is hidden, .* give a folder"):
         evaluate("youtube-vos", youtube, predictions=tmp_path)
     out = tmp_path / "out"
     report = evaluate("youtube-vos", youtube, random_model, out=out, sequences=["a"])

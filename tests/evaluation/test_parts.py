@@ -31,12 +31,11 @@ def test_the_layout_of_the_data_sets_own_code(vip: Path) -> None:
     assert len(read_vip(vip)) == len(vip_instances(vip)) == 2
 
 
-def test_frames_between_annotated_ones_do_not_count(vip: Path) -> None:
-    image = vip / "Images/videos1/000000000001.jpg"
-    (vip / "Images/videos1/000000000002.jpg").write_bytes(image.read_bytes())
-    one = read_vip(vip)[0]
-    assert len(one.stems) == 4
-    assert one.counted == (0, 2, 3)
+def test_a_truth_that_is_gone_is_not_left_out_of_the_score(vip: Path) -> None:
+    (vip / "Annotations/Category_ids/videos1/000000000026.png").unlink()
+    with pytest.raises(InputError, match=r"label maps of the images: 1 of 3 missing, first 0+26"):
+        read_vip(vip)
+    assert len(vip_instances(vip)) == 2
 
 
 def test_instances_have_classes(vip: Path) -> None:
@@ -54,6 +53,10 @@ def test_a_wrong_layout_is_explained(vip: Path) -> None:
     table.write_text("1\n")
     with pytest.raises(InputError, match=r"expected a line 'ID CLASS' for each part"):
         vip_instances(vip)
+    for kind in (-1, 20):
+        table.write_text(f"1 2 1\n2 {kind} 1\n")
+        with pytest.raises(InputError, match=rf"class {kind}; there are 0 to 19"):
+            vip_instances(vip)
     path = vip / "Annotations/Category_ids/videos1/000000000001.png"
     Image.fromarray(np.full((20, 20), 20, np.uint8)).save(path)
     with pytest.raises(InputError, match=r"shows class 20; there are 0 to 19"):
@@ -65,7 +68,7 @@ def test_a_wrong_layout_is_explained(vip: Path) -> None:
         read_vip(vip)
     for path in (vip / "Annotations/Category_ids/videos1").iterdir():
         path.unlink()
-    with pytest.raises(InputError, match=r"no label map bears the name of an image"):
+    with pytest.raises(InputError, match=r"label maps of the images: 2 of 2 missing"):
         read_vip(vip)
     (vip / "Annotations").rename(vip / "Labels")
     with pytest.raises(InputError, match=r"no folder Annotations/Category_ids/videos1"):

@@ -40,6 +40,31 @@ def test_without_training_categories_objects_are_neither_seen_nor_unseen(youtube
     assert youtube_vos(youtube)[0].groups == {}
 
 
+def without_category(path: Path, *chosen: str) -> None:
+    meta = json.loads(path.read_text())
+    for name, video in meta["videos"].items():
+        for number, about in video["objects"].items():
+            if not chosen or f"{number} of {name}" in chosen:
+                del about["category"]
+    path.write_text(json.dumps(meta))
+
+
+@pytest.mark.parametrize("split", ["valid", "train"])
+def test_without_categories_objects_are_neither_seen_nor_unseen(youtube: Path, split: str) -> None:
+    without_category(youtube / split / "meta.json")
+    a, _ = youtube_vos(youtube)
+    assert a.groups == {}
+    assert a.ids == (1, 3)
+
+
+def test_categories_of_some_are_refused(youtube: Path) -> None:
+    without_category(youtube / "valid/meta.json", "3 of a", "2 of b")
+    with pytest.raises(InputError, match=r"2 of 3 objects have no category, first object 3 of a"):
+        youtube_vos(youtube)
+    (youtube / "train/meta.json").unlink()  # and are not asked for where there is no use for them
+    assert len(youtube_vos(youtube)) == 2
+
+
 def test_all_frames_are_tracked_and_official_ones_kept(youtube: Path) -> None:
     a, b = youtube_vos(youtube, "valid_all_frames")
     assert len(a.stems) == 21
