@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from liir.compactness import blur
 from liir.grid import Grid
 
 _REACH = 2
@@ -34,7 +35,10 @@ def draw_blob(x: float, y: float, sigma: float, grid: Grid) -> Tensor:
 
 
 def read_points(blobs: Tensor, sigma: float, grid: Grid) -> list[tuple[float, float, float]]:
-    """Where each blob is, by the centre of mass of the 5x5 cells around its maximum.
+    """Where each blob is: the centre of mass of the 5x5 cells around the best place for it.
+
+    That is where a blob as it was drawn fits best: of several peaks the one with the most around
+    it, not the one with the highest cell.
 
     Args:
         blobs: (N, h, w) scores in [0, 1].
@@ -47,9 +51,9 @@ def read_points(blobs: Tensor, sigma: float, grid: Grid) -> list[tuple[float, fl
         falls apart does not.
     """
     points = []
-    for blob in blobs.float().cpu():
-        place = int(blob.argmax())
-        row, column = divmod(place, blob.shape[1])
+    blobs = blobs.float().cpu()
+    for blob, fit in zip(blobs, blur(blobs[None], sigma)[0], strict=True):
+        row, column = divmod(int(fit.argmax()), blob.shape[1])
         top, left = max(0, row - _REACH), max(0, column - _REACH)
         window = (slice(top, row + _REACH + 1), slice(left, column + _REACH + 1))
         near = blob[window]

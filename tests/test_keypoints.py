@@ -47,3 +47,11 @@ def test_confidence_falls_when_a_blob_falls_apart_more_than_when_it_blurs():
     assert sure[0] > 0.95
     assert sure[1] > 0.6
     assert sure[2] < 0.4
+
+
+def test_a_place_where_a_blob_fits_wins_over_a_single_high_cell():
+    grid = Grid(90, 120, 0, CPU)
+    blob = 0.7 * draw_blob(60.0, 45.0, 1.0, grid)
+    blob[4, 25] = 0.9
+    x, y, _ = read_points(blob[None], 1.0, grid)[0]
+    assert (x, y) == pytest.approx((60.0, 45.0), abs=0.3)

@@ -231,3 +231,12 @@ def test_normalise():
     planes = torch.randn(2, 5, 3, 4)
     assert torch.allclose(normalise(planes, "cosine").norm(dim=1), torch.ones(2, 3, 4))
     assert normalise(planes, "dot") is planes
+
+
+def test_lengths_are_those_of_float32() -> None:
+    features = torch.randn(64, 5, 6, generator=torch.Generator().manual_seed(0)).bfloat16()
+    exact = normalise(features.float(), "cosine")
+    got = normalise(features, "cosine")
+    assert got.dtype == torch.bfloat16
+    assert torch.equal(got, exact.bfloat16())
+    assert normalise(features, "dot") is features
