@@ -171,8 +171,8 @@ def _whole(path: Path) -> list[tuple[int, int]]:
 def identity(path: Path) -> int:
     """A number for what a video holds: two copies of a file have the same, anything else not.
 
-    Made from the size and both ends of the file; of frames, from those of the first of them and
-    the names of all. It does not matter whether they lie in a shard.
+    Made from the size and both ends of the file; of frames, from both ends of the first of them
+    and the sizes of all. It does not matter what they are called, nor whether they lie in a shard.
 
     Returns:
         A non-negative integer below 2**63.
@@ -190,12 +190,9 @@ def identity(path: Path) -> int:
     else:
         files = [Member(path.name, 0, path.stat().st_size)]
     files = sorted(files, key=lambda file: Path(file.name).name)
-    first = files[0]
-    if len(files) > 1:
-        digest.update("\n".join(Path(file.name).name for file in files).encode())
+    first, size = files[0], files[0].size
+    digest.update(" ".join(str(file.size) for file in files).encode())
     with (path / first.name if path.is_dir() else path).open("rb") as file:
-        size = first.size
-        digest.update(str(size).encode())
         for skipped in (0, max(0, size - _END_BYTES)):
             file.seek(first.offset + skipped)
             digest.update(file.read(min(_END_BYTES, size)))

@@ -201,6 +201,22 @@ def test_a_clip_is_the_same_in_a_shard(make: Any, tmp_path: Path) -> None:
         assert (offsets[f"{two}/y.mp4"] or 0) > (offsets[f"{two}/f"] or 0) > 0
 
 
+def test_the_same_frames_under_two_keys_are_one_video(make: Any, tmp_path: Path) -> None:
+    """Names in the manner of webdataset begin with the clip's key, which says nothing of it."""
+    folder = make.stills(tmp_path / "f", make.pan(make.scene(2, 200), 12, 2))
+    frames = sorted(folder.iterdir())
+
+    def held(name: str, key: str, count: int = 12, last: bytes | None = None) -> int:
+        files = {f"{key}.{p.name}": last or p.read_bytes() for p in frames[:count]}
+        files |= {f"{key}.{p.name}": p.read_bytes() for p in frames[: count - 1]}
+        return identity(make.shard(tmp_path / name, files) / key)
+
+    video = identity(folder)
+    assert held("one.tar", "000012") == held("two.tar", "7") == video
+    assert held("less.tar", "000012", 11) != video
+    assert held("else.tar", "000012", last=b"another") != video
+
+
 def test_a_shard_that_cannot_be_read_is_a_fault(make: Any, tmp_path: Path) -> None:
     make.stills(tmp_path / "f", make.pan(make.scene(2, 200), 6, 2))
     (tmp_path / "bad.tar.gz").write_bytes(b"x" * 2000)
