@@ -311,13 +311,13 @@ def test_train_stops_and_resumes_and_its_weights_track(
 def test_train_interrupted_before_its_first_step_says_so(
     run: Run, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batches = trainer._batches
+    batches = trainer.load
 
     def interrupted(*args: Any) -> Any:
         signal.raise_signal(signal.SIGINT)
         return batches(*args)
 
-    monkeypatch.setattr(trainer, "_batches", interrupted)
+    monkeypatch.setattr(trainer, "load", interrupted)
     words = ["train", world / "frames", "--out", tmp_path / "run", "--steps", 3]
     outcome = run(*words, *QUICK.split())
     assert outcome.code == 130

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
@@ -18,7 +19,7 @@ from PIL import Image
 from liir.errors import InputError
 from liir.files import writing, written
 from liir.learning.places import STILLS, Source
-from liir.learning.shards import Member, is_shard, members, open_clip, shard
+from liir.learning.shards import Member, ScratchError, is_shard, members, open_clip, shard
 from liir.pictures import IMAGE_SUFFIXES
 
 _log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ _CUT_LEVEL = 20.0
 _CUT_RATIO = 4.0
 _CUT_REACH = 6
 _END_BYTES = 1 << 16
+_SAVE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def index_shots(
     Args:
         sources: What `find_videos` returned.
         cache: JSON file; entries of files unchanged in size and time are reused. A damaged one
-            is made anew; one that is interrupted keeps what it has found.
+            is made anew; one that is interrupted keeps what it has found, and one that is killed
+            what it had found a minute before.
         progress: Called with (videos done, videos in all).
         cuts: "chunk" takes each video for one shot, which needs no decoding.
 
@@ -94,10 +97,12 @@ def index_shots(
 
     Raises:
         InputError: There is nothing but videos without two frames, or the cache cannot be written.
+        ScratchError: As for `open_clip`.
     """
     known = _read_cache(cache)
     shots: dict[tuple[int, str, int], Shot] = {}
     faults: dict[str, str] = {}
+    saved = time.monotonic()
     try:
         for done, source in enumerate(sources):
             name = str(source.path.resolve())
@@ -115,10 +120,15 @@ def index_shots(
                         shots[source.place, key, start] = Shot(
                             name, start, stop, entry.video, source.place, offset
                         )
+            except ScratchError:
+                raise
             except InputError as error:
                 faults[name] = str(error)
             except OSError as error:
                 faults[name] = f"{source.path}: {error.strerror}"
+            if time.monotonic() - saved > _SAVE_SECONDS:
+                _write_cache(cache, known)
+                saved = time.monotonic()
             if progress:
                 progress(done + 1, len(sources))
     finally:
@@ -158,6 +168,8 @@ def _look_through(source: Source, stamp: list[int], cuts: str) -> _Entry:
         else:
             spans = find_shots(source.path) if cuts == "index" else _whole(source.path)
         return _Entry(stamp, spans, identity(source.path), "")
+    except ScratchError:
+        raise
     except InputError as error:
         return _Entry(stamp, [], 0, str(error))
 

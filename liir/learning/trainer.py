@@ -8,7 +8,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -18,26 +18,27 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from liir import launch
 from liir.colour import rgb_to_lab
 from liir.encoder import pick_dtype, write_weights
 from liir.errors import InputError
+from liir.files import written
 from liir.learning import checkpoint as checkpoints
 from liir.learning import distributed
 from liir.learning import start as starts
 from liir.learning.checkpoint import Checkpoint
-from liir.learning.clips import Batch, Pairs, Runs
+from liir.learning.clips import Batch, Pairs
 from liir.learning.distributed import Team
 from liir.learning.faults import tell_faults
 from liir.learning.guard import Guard
+from liir.learning.loading import following, load
 from liir.learning.monitor import Monitor, Monitoring, Step
 from liir.learning.objective import Objective, bank_shape, quick_products
 from liir.learning.places import find_videos
 from liir.learning.schedule import learning_rate
 from liir.learning.shots import Shot, digest, index_shots
-from liir.learning.signals import ignored_interrupt, stop_on_signals
+from liir.learning.signals import interrupted_by_term, stop_on_signals
 from liir.presets import Preset, to_dict
 
 _log = logging.getLogger(__name__)
@@ -126,10 +127,9 @@ def train(
     state, start = team.from_first(partial(starts.begun, out, preset, resume, init))
     preset = state.preset if state else preset
     began = start.name if start else state.init if state else None
+    told = None if state else json.dumps(to_dict(preset) | {"init": began}, indent=2)
     slots = team.slots(preset.training.batch)
-    shots, faults, videos = team.from_first(
-        partial(_indexed, folders, out, preset, began, indexing)
-    )
+    shots, faults, videos = team.from_first(partial(_indexed, folders, out, preset, told, indexing))
     if preset.training.inter_weight > 0 and len({shot.video for shot in shots}) < 2:
         raise team.mistake(
             "inter-video reconstruction needs two videos or more, and all of these hold the same: "
@@ -172,19 +172,24 @@ def _indexed(
     folders: Sequence[str | Path],
     out: Path,
     preset: Preset,
-    began: str | None,
+    told: str | None,
     indexing: Callable[[int, int], None] | None,
 ) -> tuple[list[Shot], dict[str, str], int]:
-    """Begins the run's folder; the shots, why videos cannot be read, and how many there are."""
+    """Begins the run's folder; the shots, why videos cannot be read, and how many there are.
+
+    `told` goes to config.json; None leaves it as it is.
+    """
     videos = find_videos(folders, preset.training.mix)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        told = json.dumps(to_dict(preset) | {"init": began}, indent=2)
-        (out / "config.json").write_text(told + "\n")
+        if told is not None:
+            with written(out / "config.json") as partly:
+                partly.write_text(told + "\n")
     except OSError as error:
         raise InputError(f"{out}: no run can be kept there ({error.strerror})") from error
     cuts = preset.training.cuts
-    return *index_shots(videos, out / "clips.json", indexing, cuts), len(videos)
+    with interrupted_by_term():
+        return *index_shots(videos, out / "clips.json", indexing, cuts), len(videos)
 
 
 class _Run:
@@ -244,9 +249,14 @@ class _Run:
         """Steps until the run is full or `stopped`; saves every few minutes and at the end."""
         saved = start = time.monotonic()
         before = self.seconds
-        with closing(_batches(pairs, workers, self.step)) as batches:
+        with closing(load(pairs, workers, self.step)) as batches:
             while self.steps is None or self.step < self.steps:
-                batch = _next(batches, stopped)
+                try:
+                    batch = following(batches, stopped)
+                except Exception:
+                    if self.step:  # what was learned is not lost with the data
+                        self._try_to_save()
+                    raise
                 if self.team.anywhere(batch is None) or batch is None:
                     break
                 self.faults |= batch.faults
@@ -352,42 +362,3 @@ class _Run:
         notes = {"steps": str(self.step), "seconds": str(round(self.seconds))}
         notes |= {"init": self.init} if self.init else {}
         write_weights(self.out / WEIGHTS, self.objective.encoder.state_dict(), self.preset, notes)
-
-
-def _batches(pairs: Pairs, workers: int, start: int) -> Generator[Batch, None, None]:
-    """The batches from step `start` on, without end, decoded ahead in `workers` processes."""
-    run, done = divmod(start, pairs.config.reuse)
-    loader = DataLoader(
-        Runs(pairs),
-        batch_size=None,
-        sampler=range(run, 1 << 40),
-        num_workers=workers,
-        prefetch_factor=2 if workers else None,
-        # A fork would copy the locks of threads (decoders, progress bars) that it does not copy.
-        multiprocessing_context="spawn" if workers else None,
-        # Otherwise the loader draws from the global generator, once more on each resume.
-        generator=torch.Generator(),
-    )
-    try:
-        with ignored_interrupt():
-            runs = iter(loader)
-        for batches in runs:
-            yield from batches[done:]
-            done = 0
-    except InputError as error:  # that of a process comes with its traceback
-        raise InputError(str(error).strip().split("InputError: ")[-1]) from None
-    except (ConnectionError, FileNotFoundError, EOFError) as error:
-        # Of a process that died with a batch half handed over; torch tells of it a moment later,
-        # by a signal whose handler raises, and had better do so here.
-        time.sleep(1.0)
-        raise RuntimeError("DataLoader worker is gone") from error
-
-
-def _next(batches: Iterator[Batch], stopped: threading.Event) -> Batch | None:
-    """The next batch; None once the run is to stop."""
-    try:
-        return None if stopped.is_set() else next(batches)
-    except RuntimeError:
-        if stopped.is_set():  # the SIGTERM of a job scheduler ends processes, too
-            return None
-        raise

@@ -195,3 +195,44 @@ def test_clips_shorter_than_the_gap(tmp_path: Path) -> None:
     far = replace(TINY, training=replace(TINY.training, gap=9, chunk=12))
     train([tmp_path / "clips"], far, tmp_path / "run", steps=3, workers=0)
     assert restore(tmp_path / "run").step == 3
+
+
+def test_a_full_scratch_ends_the_run_with_a_checkpoint(
+    make: Any, clip: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make.shard(tmp_path / "s.tar", {"texture.mp4": clip})
+
+    def fill(at: Progress) -> None:
+        if at.step == 4:
+            monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+
+    with pytest.raises(InputError, match=r"^\S+: no room .* in TMPDIR$"):
+        train([path], TINY, tmp_path / "run", steps=6, workers=0, progress=fill)
+    monkeypatch.undo()
+    assert restore(tmp_path / "run").step == 4
+    train([path], TINY, tmp_path / "run", workers=0, resume=True)
+    assert differences(restore(whole), restore(tmp_path / "run")) == []
+
+
+def test_sigterm_while_videos_are_looked_through(clip: Path, tmp_path: Path) -> None:
+    """Nothing to save yet but what was found, which is kept."""
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            two_clips(tmp_path, clip),
+            TINY,
+            tmp_path / "run",
+            steps=6,
+            indexing=lambda done, _: os.kill(os.getpid(), signal.SIGTERM) if done == 1 else None,
+        )
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert len(json.loads((tmp_path / "run" / "clips.json").read_text())) == 1
+
+
+def test_a_run_that_goes_on_leaves_its_configuration_alone(clip: Path, tmp_path: Path) -> None:
+    """On a full disk, even to write the same again could lose it."""
+    train([clip], TINY, tmp_path, steps=1, workers=0)
+    assert json.loads((tmp_path / "config.json").read_text())["name"] == "tiny"
+    (tmp_path / "config.json").write_text("as it was")
+    train([clip], TINY, tmp_path, steps=2, workers=0, resume=True)
+    assert (tmp_path / "config.json").read_text() == "as it was"

@@ -11,6 +11,7 @@ import pytest
 from liir.errors import InputError
 from liir.learning import shots as module
 from liir.learning.places import Source, find_videos
+from liir.learning.shards import ScratchError
 from liir.learning.shots import Shot, digest, find_shots, identity, index_shots
 
 
@@ -136,6 +137,29 @@ def test_interrupted_index_keeps_what_it_has(make: Any, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         index(paths, tmp_path / "clips.json", stop)
     assert list(json.loads((tmp_path / "clips.json").read_text())) == [str(paths[0])]
+
+
+def test_a_killed_index_keeps_what_it_had_a_minute_before(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [make.film(tmp_path / f"{n}.mp4", make.pan(make.scene(0, 200), 4, 2)) for n in "ab"]
+    cache = tmp_path / "clips.json"
+    monkeypatch.setattr(module, "_SAVE_SECONDS", -1.0)
+    kept: list[int] = []
+    index(paths, cache, lambda *_: kept.append(len(json.loads(cache.read_text()))))
+    assert kept == [1, 2]
+
+
+def test_a_full_scratch_is_no_fault_of_the_videos(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = make.film(tmp_path / "a.mp4", make.pan(make.scene(0, 200), 4, 2))
+    path = make.shard(tmp_path / "s.tar", {"a.mp4": film}) / "a.mp4"
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+        with pytest.raises(ScratchError, match="TMPDIR"):
+            index([film, path], tmp_path / "clips.json")
+    assert {shot.path for shot in index([path], tmp_path / "clips.json")} == {str(path)}
 
 
 def test_nothing_that_moves(make: Any, tmp_path: Path) -> None:
