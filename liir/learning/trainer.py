@@ -34,7 +34,7 @@ from liir.learning.faults import tell_faults
 from liir.learning.guard import Guard
 from liir.learning.loading import following, load
 from liir.learning.monitor import Monitor, Monitoring, Step
-from liir.learning.objective import Objective, bank_shape, quick_products
+from liir.learning.objective import Objective, bank_shape, never_begins, quick_products
 from liir.learning.places import find_videos
 from liir.learning.schedule import learning_rate
 from liir.learning.shots import Shot, digest, index_shots
@@ -220,7 +220,7 @@ class _Run:
         )
         self.step, self.steps, self.minutes, self.seconds = 0, steps, minutes, 0.0
         self.init: str | None = None
-        self.guard = Guard(config.explosion)
+        self.guard = Guard(config.explosion, state.recent if state else ())
         self.faults: dict[str, str] = {}
         if state is not None:
             try:
@@ -235,7 +235,8 @@ class _Run:
             same = minutes in (None, state.minutes)
             self.steps = steps or (state.steps if same else None)
             self.minutes = minutes or state.minutes
-            self._set_length()
+        self._tell_of_bank()
+        self._set_length()
         self.parallel = team.parallel(self.objective, device)
 
     def loop(
@@ -331,6 +332,14 @@ class _Run:
             assert self.minutes is not None
             self.seconds = self.team.from_first(lambda: self.seconds)
             self.steps = max(TIMED_STEPS, round(60 * self.minutes * self.step / self.seconds))
+            self._tell_of_bank()
+
+    def _tell_of_bank(self) -> None:
+        """Once, when the length is known."""
+        if self.team.first and self.steps is not None:
+            why = never_begins(self.preset.training, self.steps)
+            if why is not None:
+                _log.warning("%s", why)
 
     def _try_to_save(self) -> None:
         if not self.team.first:
@@ -357,6 +366,7 @@ class _Run:
             optimizer=self.optimizer.state_dict(),
             rng=torch.get_rng_state(),
             init=self.init,
+            recent=[*self.guard.recent],
         )
         checkpoints.save(state, self.out)
         notes = {"steps": str(self.step), "seconds": str(round(self.seconds))}

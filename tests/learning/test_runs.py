@@ -236,3 +236,33 @@ def test_a_run_that_goes_on_leaves_its_configuration_alone(clip: Path, tmp_path:
     (tmp_path / "config.json").write_text("as it was")
     train([clip], TINY, tmp_path, steps=2, workers=0, resume=True)
     assert (tmp_path / "config.json").read_text() == "as it was"
+
+
+def test_a_bank_that_is_never_full_is_told(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its loss would join at the step after the one that fills it: each time, and not before."""
+    clips = two_clips(tmp_path, clip)
+    monkeypatch.setattr(monitor, "LOG_STEPS", 1)
+
+    def run(name: str, **options: Any) -> bool:
+        caplog.clear()
+        changes = {"second_stage": 0.5, "bank_frames": 5} | options.pop("changes", {})
+        preset = replace(WHOLE, training=replace(WHOLE.training, **changes))
+        train(clips, preset, tmp_path / name, workers=0, **options)
+        told = [r for r in caplog.records if "never begins" in r.getMessage()]
+        assert len(told) < 2
+        log = (tmp_path / name / "log.jsonl").read_text()
+        assert bool(told) != ("inter" in json.loads(log.splitlines()[-1]))
+        return bool(told)
+
+    assert run("short", steps=6)
+    (record,) = (r for r in caplog.records if "never begins" in r.getMessage())
+    assert "of 5 frames is full 3 steps into the second stage, which has 3; " in record.getMessage()
+    assert "--set bank_frames=2" in record.getMessage()
+    assert not run("mended", steps=6, changes={"bank_frames": 2})
+    assert not run("long", steps=8)
+    monkeypatch.setattr(trainer, "TIMED_STEPS", 2)
+    assert run("minutes", minutes=1e-6)  # two steps
+    assert objective.never_begins(replace(WHOLE.training, second_stage=1.0), 6) is None
+    assert objective.never_begins(replace(WHOLE.training, inter_weight=0.0), 1) is None
