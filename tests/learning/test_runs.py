@@ -266,3 +266,20 @@ def test_a_bank_that_is_never_full_is_told(
     assert run("minutes", minutes=1e-6)  # two steps
     assert objective.never_begins(replace(WHOLE.training, second_stage=1.0), 6) is None
     assert objective.never_begins(replace(WHOLE.training, inter_weight=0.0), 1) is None
+
+
+def test_the_bank_knows_its_videos(clip: Path, tmp_path: Path) -> None:
+    clips = two_clips(tmp_path, clip)
+    train(clips, WHOLE, tmp_path / "run", steps=6, workers=0)
+    index = json.loads((tmp_path / "run" / "clips.json").read_text())
+    held = {*restore(tmp_path / "run").objective["bank.videos"].tolist()}
+    assert held <= {entry["video"] for entry in index.values()}
+
+
+def test_a_crop_has_its_part_of_the_position_map(clip: Path, tmp_path: Path) -> None:
+    losses: dict[str, list[float]] = {"resize": [], "crop": []}
+    for fit, seen in losses.items():
+        preset = replace(TINY, model=replace(TINY.model, position_fit=fit))
+        out = tmp_path / fit
+        train([clip], preset, out, steps=2, workers=0, progress=lambda p, s=seen: s.append(p.loss))
+    assert losses["resize"] != pytest.approx(losses["crop"], rel=1e-6)
