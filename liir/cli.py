@@ -20,7 +20,7 @@ usage: liir VERB ...          liir VERB --help tells all about one
   liir --version
 
 Exit code: 0 done, 1 out of memory or an error in liir, 2 bad input (one line says what and how
-to mend it), 130 interrupted.
+to mend it), 130 interrupted (0 where torchrun started it, which would start it again).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from liir.errors import InputError, ToldElsewhere
 from liir.evaluation.ablate import ablate
 from liir.evaluation.command import evaluate
 from liir.inputs import nearest
-from liir.launch import is_first
+from liir.launch import is_first, size
 from liir.settings import parse_settings
 from liir.terminal import (
     Count,
@@ -276,7 +276,7 @@ def train(
     validate_every: Annotated[float, arg(metavar="MINUTES")] = 30.0,
     resume: bool = False,
     auto_resume: bool = False,
-) -> int:
+) -> int | str:
     """Learn features from videos that nobody labelled.
 
     $ liir train footage/ --out run --minutes 60
@@ -344,9 +344,11 @@ def train(
     # A run without a step was interrupted before it, or there was nothing left to do.
     last = states[-1] if states else checkpoint.restore(out)
     if last.steps is None or last.step < last.steps:
-        raise KeyboardInterrupt(f"{last.step} steps are kept in {out}; --resume goes on")
-    print(f"weights  {weights}")
-    return 0
+        told = f"{last.step} steps are kept in {out}; --resume goes on"
+        if size() == 1:
+            raise KeyboardInterrupt(told)
+        return f"interrupted; {told}"  # what ends with 130, torchrun starts again
+    return f"weights  {weights}"
 
 
 # --- Convert

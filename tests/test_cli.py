@@ -291,6 +291,14 @@ def test_train_stops_and_resumes_and_its_weights_track(
     assert "2 steps are kept" in outcome.err
     assert "--resume" in outcome.err
 
+    # What ends with another code than 0, torchrun starts again.
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "load", lambda *_: signal.raise_signal(signal.SIGINT))
+        patch.setattr("liir.cli.size", lambda: 2)
+        outcome = run(*start, "--resume", "--workers", 0)
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    assert "interrupted; 2 steps are kept" in outcome.out
+
     outcome = run(*start, "--resume", "--workers", 0)
     assert outcome.code == 0, outcome
     weights = tmp_path / "run" / "weights.safetensors"

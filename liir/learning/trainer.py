@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from liir import launch
 from liir.colour import rgb_to_lab
-from liir.encoder import pick_dtype, write_weights
+from liir.encoder import FILE, pick_dtype, write_weights
 from liir.errors import InputError
 from liir.files import written
 from liir.learning import checkpoint as checkpoints
@@ -42,7 +42,7 @@ from liir.learning.signals import interrupted_by_term, stop_on_signals
 from liir.presets import Preset, to_dict
 
 _log = logging.getLogger(__name__)
-WEIGHTS = "weights.safetensors"
+WEIGHTS = FILE
 TIMED_STEPS = 50  # before a budget in minutes becomes a number of steps
 _SAVE_SECONDS = 180.0
 
@@ -128,7 +128,7 @@ def train(
     preset = state.preset if state else preset
     began = start.name if start else state.init if state else None
     told = None if state else json.dumps(to_dict(preset) | {"init": began}, indent=2)
-    slots = team.slots(preset.training.batch)
+    slots = team.slots(preset.training.batch, fixed=state is not None)
     shots, faults, videos = team.from_first(partial(_indexed, folders, out, preset, told, indexing))
     if preset.training.inter_weight > 0 and len({shot.video for shot in shots}) < 2:
         raise team.mistake(
