@@ -292,8 +292,14 @@ def test_train_stops_and_resumes_and_its_weights_track(
     assert "--resume" in outcome.err
 
     # What ends with another code than 0, torchrun starts again.
+    load = trainer.load
+
+    def interrupted(*args: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return load(*args)
+
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "load", lambda *_: signal.raise_signal(signal.SIGINT))
+        patch.setattr(trainer, "load", interrupted)
         patch.setattr("liir.cli.size", lambda: 2)
         outcome = run(*start, "--resume", "--workers", 0)
     assert (outcome.code, outcome.err) == (0, ""), outcome
