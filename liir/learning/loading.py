@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -35,6 +37,7 @@ def load(pairs: Pairs, workers: int, start: int) -> Generator[Batch | None, None
         num_workers=workers,
         prefetch_factor=2 if workers else None,
         timeout=_PATIENCE if workers else 0,
+        worker_init_fn=_ends_at_once,
         # A fork would copy the locks of threads (decoders, progress bars) that it does not copy.
         multiprocessing_context="spawn" if workers else None,
         # Otherwise the loader draws from the global generator, once more on each resume.
@@ -61,6 +64,15 @@ def load(pairs: Pairs, workers: int, start: int) -> Generator[Batch | None, None
         # by a signal whose handler raises, and had better do so here.
         time.sleep(1.0)
         raise RuntimeError("DataLoader worker is gone") from error
+
+
+def _ends_at_once(_: int) -> None:
+    """A process that is done ends without tearing Python down around its threads.
+
+    One of them may be handing over a batch: sent away within torch, it would abort the process
+    ("terminate called without an active exception"), which then passes for one that died.
+    """
+    atexit.register(os._exit, 0)
 
 
 def following(batches: Iterator[Batch | None], stopped: threading.Event) -> Batch | None:

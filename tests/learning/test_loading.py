@@ -1,18 +1,21 @@
 """Decoding in other processes: their errors in one line, and no wait that a signal cannot end."""
 
+import multiprocessing
 import os
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch.utils.data import _utils
 
 from liir.errors import InputError
 from liir.learning import loading
-from liir.learning.clips import Pairs
+from liir.learning.clips import Batch, Pairs
 from liir.learning.loading import following, load
 from liir.learning.shots import Shot
 from liir.presets import TrainingConfig
@@ -38,6 +41,25 @@ def test_waiting_loses_no_batch(make: Any, tmp_path: Path, monkeypatch: pytest.M
         assert batch is not None
         assert batch.names == pairs[step].names
         assert batch.rgb.equal(pairs[step].rgb)
+
+
+class _Large(Pairs):
+    """Batches that take long to hand over."""
+
+    def __getitem__(self, step: int) -> Batch:
+        return replace(super().__getitem__(step), rgb=torch.zeros(6, 2_000_000))
+
+
+def test_processes_end_quietly_while_they_hand_over_a_batch(
+    make: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    film = make.film(tmp_path / "a.mp4", make.pan(make.scene(0, 200), 9, 2))
+    pairs = _Large([Shot(str(film), 0, 9)], CONFIG)
+    with closing(load(pairs, 2, 0)) as batches:
+        assert following(batches, threading.Event()) is not None
+        children = multiprocessing.active_children()
+    assert [child.exitcode for child in children] == [0, 0]
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a file that is never read to its end")
