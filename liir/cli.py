@@ -20,7 +20,7 @@ usage: liir VERB ...          liir VERB --help tells all about one
   liir --version
 
 Exit code: 0 done, 1 out of memory or an error in liir, 2 bad input (one line says what and how
-to mend it), 130 interrupted.
+to mend it), 130 interrupted (0 where torchrun started it, which would start it again).
 """
 
 from __future__ import annotations
@@ -40,13 +40,12 @@ from liir.errors import InputError, ToldElsewhere
 from liir.evaluation.ablate import ablate
 from liir.evaluation.command import evaluate
 from liir.inputs import nearest
-from liir.launch import is_first
+from liir.launch import is_first, size
 from liir.settings import parse_settings
 from liir.terminal import (
     Count,
     Dtype,
     Name,
-    Settings,
     bar,
     check_out,
     one_line,
@@ -62,6 +61,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+
+def _names(config: type) -> str:
+    return ", ".join(field.name for field in dataclasses.fields(config))
+
+
 Files = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="[FRAME=]FILE")]
 Tracking = Annotated[
     UseAppendAction[tuple[str, ...]],
@@ -69,8 +73,19 @@ Tracking = Annotated[
         name="set",
         metavar="FIELD=VALUE",
         help="Another tracking setting, such as radius=14, topk=5 or recent=7,5,3,1. There are: "
-        + ", ".join(field.name for field in dataclasses.fields(presets.TrackingConfig))
+        + _names(presets.TrackingConfig)
         + ".",
+    ),
+]
+Learning = Annotated[
+    UseAppendAction[tuple[str, ...]],
+    arg(
+        name="set",
+        metavar="FIELD=VALUE",
+        help="Another setting of the training or model, such as crop=256 or position=none; with "
+        "tracking. before it, one of the tracking that the weights are for. docs/training.md says "
+        "what they are for. Of the training: "
+        + f"{_names(presets.TrainingConfig)}; of the model: {_names(presets.ModelConfig)}.",
     ),
 ]
 Place = Annotated[Path, arg(metavar="DIR")]
@@ -267,7 +282,7 @@ def train(
     width: Annotated[float | None, arg(metavar="FACTOR")] = None,
     mix: Annotated[tuple[float, ...], arg(metavar="SHARE...")] = (),
     seed: Count = None,
-    setting: Settings = (),
+    setting: Learning = (),
     init: Annotated[str | None, arg(metavar="NAME")] = None,
     device: Name = "auto",
     workers: Count = None,
@@ -276,7 +291,7 @@ def train(
     validate_every: Annotated[float, arg(metavar="MINUTES")] = 30.0,
     resume: bool = False,
     auto_resume: bool = False,
-) -> int:
+) -> int | str:
     """Learn features from videos that nobody labelled.
 
     $ liir train footage/ --out run --minutes 60
@@ -298,8 +313,7 @@ def train(
         mix: A share for each FOLDER: --mix 3 1 draws three samples from the first for one from
             the second. If not given, all their videos are equally likely.
         seed: Fixes initial weights and the order of samples.
-        setting: Another setting of the training or model, such as crop=256 or position=none;
-            with tracking. before it, one of the tracking that the weights are for.
+        setting: Another setting.
         init: Weights to begin with: a bundled model, or a safetensors file of any preset.
         device: auto, cpu, cuda, cuda:1, mps, ...
         workers: Processes that decode video; 0 decodes in this one.
@@ -344,9 +358,11 @@ def train(
     # A run without a step was interrupted before it, or there was nothing left to do.
     last = states[-1] if states else checkpoint.restore(out)
     if last.steps is None or last.step < last.steps:
-        raise KeyboardInterrupt(f"{last.step} steps are kept in {out}; --resume goes on")
-    print(f"weights  {weights}")
-    return 0
+        told = f"{last.step} steps are kept in {out}; --resume goes on"
+        if size() == 1:
+            raise KeyboardInterrupt(told)
+        return f"interrupted; {told}"  # what ends with 130, torchrun starts again
+    return f"weights  {weights}"
 
 
 # --- Convert

@@ -31,6 +31,8 @@ PAD_TO = 8
 
 _STAGES = ((64, 1), (128, 2), (256, 1), (256, 1))
 _WEIGHTS = Path(__file__).parent / "weights"
+FILE = "weights.safetensors"
+"""In the folder of a run."""
 
 
 class Block(nn.Module):
@@ -211,6 +213,8 @@ def find_weights(name: str | Path) -> tuple[Encoder, Preset]:
     kind, _, which = str(name).partition(":")
     if kind == "random" and not path.exists():
         return random_weights(which or "small")
+    if (path / FILE).is_file():
+        raise InputError(f"{path}: is the folder of a run; give {path / FILE}")
     if not path.is_file():
         bundled = sorted(p.stem for p in _WEIGHTS.glob("*.safetensors"))
         path = _WEIGHTS / f"{name}.safetensors"
@@ -342,7 +346,11 @@ def read_header(path: Path) -> tuple[Preset, dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             notes = dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: cannot be read as a safetensors file: {error}") from error
+        told = f"{path}: cannot be read as a safetensors file: {error}"
+        if path.suffix in (".pt", ".pth"):
+            beside = path.with_name(FILE)
+            told += f"; give {beside}" if beside.is_file() else "; liir convert may make one of it"
+        raise InputError(told) from error
     if "liir" not in notes:
         raise InputError(
             f"{path}: no liir configuration in its header; use a file written by liir train"

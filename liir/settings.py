@@ -110,5 +110,7 @@ def _check_range(name: str, value: Any) -> None:
             )
         if name == "gaussians" and number > MOST_GAUSSIANS:
             raise InputError(f"is out of range: give {MOST_GAUSSIANS} or fewer")
+        if name == "chunk" and number < 2:
+            raise InputError("is too small: a pair takes 2 frames or more")
         if name == "crop" and number % 8:
             raise InputError("is not a multiple of 8")

@@ -291,6 +291,20 @@ def test_train_stops_and_resumes_and_its_weights_track(
     assert "2 steps are kept" in outcome.err
     assert "--resume" in outcome.err
 
+    # What ends with another code than 0, torchrun starts again.
+    load = trainer.load
+
+    def interrupted(*args: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return load(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "load", interrupted)
+        patch.setattr("liir.cli.size", lambda: 2)
+        outcome = run(*start, "--resume", "--workers", 0)
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    assert "interrupted; 2 steps are kept" in outcome.out
+
     outcome = run(*start, "--resume", "--workers", 0)
     assert outcome.code == 0, outcome
     weights = tmp_path / "run" / "weights.safetensors"
@@ -311,13 +325,13 @@ def test_train_stops_and_resumes_and_its_weights_track(
 def test_train_interrupted_before_its_first_step_says_so(
     run: Run, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batches = trainer._batches
+    batches = trainer.load
 
     def interrupted(*args: Any) -> Any:
         signal.raise_signal(signal.SIGINT)
         return batches(*args)
 
-    monkeypatch.setattr(trainer, "_batches", interrupted)
+    monkeypatch.setattr(trainer, "load", interrupted)
     words = ["train", world / "frames", "--out", tmp_path / "run", "--steps", 3]
     outcome = run(*words, *QUICK.split())
     assert outcome.code == 130

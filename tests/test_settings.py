@@ -87,6 +87,12 @@ def test_crops_are_whole_cells_of_both_heads() -> None:
         parse_settings(["crop=100"], "training")
 
 
+def test_a_chunk_holds_a_pair() -> None:
+    assert parse_settings(["chunk=2"], "training")["training"] == {"chunk": 2}
+    with pytest.raises(InputError, match="'chunk=1': is too small: a pair takes 2 frames"):
+        parse_settings(["chunk=1"], "training")
+
+
 def test_shares_need_not_be_whole() -> None:
     with pytest.raises(InputError, match="mix is numbers with commas between them"):
         parse_settings(["mix=far"], "training")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Checkpoint:
         optimizer: The optimizer's state.
         rng: Torch's random state on the CPU.
         init: The weights it began from, None if from random ones.
+        recent: The losses of the last steps, for `Guard`.
     """
 
     preset: Preset
@@ -46,6 +47,7 @@ class Checkpoint:
     optimizer: dict[str, Any]
     rng: torch.Tensor
     init: str | None = None
+    recent: list[float] = field(default_factory=list)  # older checkpoints have none
 
 
 def save(checkpoint: Checkpoint, folder: Path) -> None:

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset, get_worker_info
 from liir.errors import InputError
 from liir.learning.draws import Draws
 from liir.learning.frame_cache import FrameCache
-from liir.learning.shards import open_clip, open_photograph
+from liir.learning.shards import ScratchError, open_clip, open_photograph
 from liir.learning.shots import Shot, split
 from liir.learning.views import crop, nowhere, two_views
 from liir.presets import TrainingConfig
@@ -122,6 +122,8 @@ class Pairs(Dataset[Batch]):
             start = int(rng.integers(shot.start, shot.stop - length + 1))
             try:
                 frames = self._frames(shot, start, start + length)
+            except ScratchError:
+                raise
             except InputError as error:
                 self._faults[shot.path] = str(error)
                 continue

@@ -56,16 +56,21 @@ class Team:
         """The error for what all processes have found: the first one tells it."""
         return (InputError if self.first else ToldElsewhere)(text)
 
-    def slots(self, batch: int) -> range:
+    def slots(self, batch: int, *, fixed: bool = False) -> range:
         """This process's slots of the batch of all; shares differ by one sample at most.
+
+        Args:
+            batch: Samples in all.
+            fixed: Whether the run, which goes on, can have no other batch.
 
         Raises:
             InputError: There are more processes than samples.
         """
         if batch < self.size:
+            larger = "" if fixed else f", or give a larger batch (--set batch={self.size})"
             raise self.mistake(
-                f"batch={batch} cannot be shared out to {self.size} processes: give a larger "
-                f"batch (--set batch={self.size}) or start fewer of them"
+                f"batch={batch} cannot be shared out to {self.size} processes: start at most "
+                f"{batch}{larger}"
             )
         return range(self.rank * batch // self.size, (self.rank + 1) * batch // self.size)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -114,7 +115,8 @@ class Monitor:
         self._hook = objective.encoder.pixel_head.register_forward_hook(keep)
 
     def close(self) -> None:
-        """Lets go of the encoder, and finishes the files."""
+        """Tells of the last steps, lets go of the encoder, and finishes the files."""
+        self._tell_recent()
         self._hook.remove()
         if self.writer is not None:
             self.writer.close()
@@ -131,10 +133,9 @@ class Monitor:
             Seconds taken that are not the training's.
         """
         self.recent.append(step)
-        if step.done % LOG_STEPS == 0:
-            self._tell(step.done, self._numbers())
-            self.recent.clear()
         last = step.done == step.steps
+        if step.done % LOG_STEPS == 0 or last:
+            self._tell_recent()
         if self.writer is not None and (step.done % PICTURE_STEPS == 0 or step.done == 1 or last):
             self._pictures(step.done, batch)
         before = step.seconds if self.seconds is None else self.seconds
@@ -146,6 +147,12 @@ class Monitor:
 
     # --- Numbers
 
+    def _tell_recent(self) -> None:
+        """Tells of the steps that nothing was told of yet, if there are any."""
+        if self.recent:
+            self._tell(self.recent[-1].done, self._numbers())
+            self.recent.clear()
+
     def _numbers(self) -> dict[str, float]:
         """Means of some steps' losses and gradients, and the state of features and bank."""
         count = len(self.recent)
@@ -156,7 +163,8 @@ class Monitor:
         entry["learning_rate"] = self.recent[-1].rate
         entry["gradient"] = round(sum(step.gradient for step in self.recent) / count, 5)
         if "features" in self._seen:
-            entry |= {f"feature_{k}": v for k, v in statistics(self._seen["features"]).items()}
+            found = statistics(self._seen["features"])  # no numbers of a step that ended the run
+            entry |= {f"feature_{k}": v for k, v in found.items() if math.isfinite(v)}
         entry |= {f"bank_{name}": value for name, value in self._bank().items()}
         return entry | {"seconds": round(self.recent[-1].seconds, 1)}
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -44,6 +45,22 @@ def bank_shape(config: TrainingConfig) -> tuple[int, int]:
         )
     whole = config.shifting == "aligned" or config.bank_points == 0
     return config.bank_frames, cells if whole else config.bank_points
+
+
+def never_begins(config: TrainingConfig, steps: int) -> str | None:
+    """Why a run of that length ends before its bank is full, and the inter-video loss begins.
+
+    None if it does begin, or is not wanted.
+    """
+    left = steps - math.ceil(config.second_stage * steps)
+    fills = math.ceil(config.bank_frames / config.batch)
+    if config.inter_weight == 0 or config.second_stage >= 1 or left > fills:
+        return None
+    return (
+        f"inter-video reconstruction never begins: its bank of {config.bank_frames} frames is full "
+        f"{fills} steps into the second stage, which has {left}; make the run longer, or begin "
+        f"with --set bank_frames={max(1, left // 2) * config.batch}"
+    )
 
 
 @contextmanager

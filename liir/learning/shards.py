@@ -12,7 +12,7 @@ import tarfile
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -35,6 +35,11 @@ from liir.pictures import (
     to_rgb,
 )
 from liir.video import VIDEO_SUFFIXES, open_video
+
+
+class ScratchError(InputError):
+    """There is no room for temporary files: no fault of a video's, and the end of a run."""
+
 
 _SUFFIXES = (".tar", ".tar.gz", ".tgz")  # compressed ones are told, and left out
 
@@ -151,6 +156,7 @@ def open_clip(path: Path) -> Iterator[Video]:
 
     Raises:
         InputError: As for `open_video`; of a folder, only as its frames are read.
+        ScratchError: A video file inside a shard cannot be copied out of it.
     """
     found = members(path)
     if found is None:
@@ -158,14 +164,27 @@ def open_clip(path: Path) -> Iterator[Video]:
     elif PurePosixPath(found[1][0].name).suffix.lower() in IMAGE_SUFFIXES:
         yield Stills(_frames(path, *found))
     else:
-        # FFmpeg wants a file that it can seek in; that of one clip is small.
-        with tempfile.TemporaryDirectory(prefix="liir-") as scratch:
-            copy = Path(scratch, path.name)
-            copy.write_bytes(read(found[0], found[1][0]))
+        with _copied(path, read(found[0], found[1][0])) as copy:
             try:
                 yield open_video(copy)
             except InputError as error:
                 raise InputError(str(error).replace(str(copy), str(path))) from None
+
+
+@contextmanager
+def _copied(path: Path, data: bytes) -> Iterator[Path]:
+    """A file of the clip alone, for FFmpeg wants one that it can seek in; it is small."""
+    with ExitStack() as stack:
+        try:
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="liir-"))
+            copy = Path(scratch, path.name)
+            copy.write_bytes(data)
+        except OSError as error:
+            raise ScratchError(
+                f"{path}: no room for a copy of it in {tempfile.tempdir} ({error.strerror}); make "
+                "some, or name another folder in TMPDIR"
+            ) from None
+        yield copy
 
 
 def open_photograph(path: Path, side: int) -> NDArray[np.uint8]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
@@ -18,7 +19,7 @@ from PIL import Image
 from liir.errors import InputError
 from liir.files import writing, written
 from liir.learning.places import STILLS, Source
-from liir.learning.shards import Member, is_shard, members, open_clip, shard
+from liir.learning.shards import Member, ScratchError, is_shard, members, open_clip, shard
 from liir.pictures import IMAGE_SUFFIXES
 
 _log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ _CUT_LEVEL = 20.0
 _CUT_RATIO = 4.0
 _CUT_REACH = 6
 _END_BYTES = 1 << 16
+_SAVE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def index_shots(
     Args:
         sources: What `find_videos` returned.
         cache: JSON file; entries of files unchanged in size and time are reused. A damaged one
-            is made anew; one that is interrupted keeps what it has found.
+            is made anew; one that is interrupted keeps what it has found, and one that is killed
+            what it had found a minute before.
         progress: Called with (videos done, videos in all).
         cuts: "chunk" takes each video for one shot, which needs no decoding.
 
@@ -94,10 +97,12 @@ def index_shots(
 
     Raises:
         InputError: There is nothing but videos without two frames, or the cache cannot be written.
+        ScratchError: As for `open_clip`.
     """
     known = _read_cache(cache)
     shots: dict[tuple[int, str, int], Shot] = {}
     faults: dict[str, str] = {}
+    saved = time.monotonic()
     try:
         for done, source in enumerate(sources):
             name = str(source.path.resolve())
@@ -115,10 +120,15 @@ def index_shots(
                         shots[source.place, key, start] = Shot(
                             name, start, stop, entry.video, source.place, offset
                         )
+            except ScratchError:
+                raise
             except InputError as error:
                 faults[name] = str(error)
             except OSError as error:
                 faults[name] = f"{source.path}: {error.strerror}"
+            if time.monotonic() - saved > _SAVE_SECONDS:
+                _write_cache(cache, known)
+                saved = time.monotonic()
             if progress:
                 progress(done + 1, len(sources))
     finally:
@@ -158,6 +168,8 @@ def _look_through(source: Source, stamp: list[int], cuts: str) -> _Entry:
         else:
             spans = find_shots(source.path) if cuts == "index" else _whole(source.path)
         return _Entry(stamp, spans, identity(source.path), "")
+    except ScratchError:
+        raise
     except InputError as error:
         return _Entry(stamp, [], 0, str(error))
 
@@ -171,8 +183,8 @@ def _whole(path: Path) -> list[tuple[int, int]]:
 def identity(path: Path) -> int:
     """A number for what a video holds: two copies of a file have the same, anything else not.
 
-    Made from the size and both ends of the file; of frames, from those of the first of them and
-    the names of all. It does not matter whether they lie in a shard.
+    Made from the size and both ends of the file; of frames, from both ends of the first of them
+    and the sizes of all. It does not matter what they are called, nor whether they lie in a shard.
 
     Returns:
         A non-negative integer below 2**63.
@@ -190,12 +202,9 @@ def identity(path: Path) -> int:
     else:
         files = [Member(path.name, 0, path.stat().st_size)]
     files = sorted(files, key=lambda file: Path(file.name).name)
-    first = files[0]
-    if len(files) > 1:
-        digest.update("\n".join(Path(file.name).name for file in files).encode())
+    first, size = files[0], files[0].size
+    digest.update(" ".join(str(file.size) for file in files).encode())
     with (path / first.name if path.is_dir() else path).open("rb") as file:
-        size = first.size
-        digest.update(str(size).encode())
         for skipped in (0, max(0, size - _END_BYTES)):
             file.seek(first.offset + skipped)
             digest.update(file.read(min(_END_BYTES, size)))

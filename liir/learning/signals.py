@@ -27,6 +27,19 @@ def stop_on_signals() -> Iterator[threading.Event]:
 
 
 @contextmanager
+def interrupted_by_term() -> Iterator[None]:
+    """SIGTERM is a Ctrl-C: for work that is given up at once, but tidies up behind itself."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    old = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
+
+
+@contextmanager
 def ignored_interrupt() -> Iterator[None]:
     """Processes started here are deaf to Ctrl-C from their first moment on.
 

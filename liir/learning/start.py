@@ -10,7 +10,7 @@ from typing import Literal
 from torch import Tensor
 from torch.nn import functional as F
 
-from liir.encoder import find_weights, fingerprint
+from liir.encoder import FILE, find_weights, fingerprint
 from liir.errors import InputError
 from liir.learning import checkpoint as checkpoints
 from liir.learning.checkpoint import Checkpoint
@@ -52,6 +52,11 @@ def begun(
             do not fit.
     """
     there = (out / checkpoints.FILE).exists()
+    if not there and (out / FILE).exists():
+        raise InputError(
+            f"{out}: holds the weights of a run, and no {checkpoints.FILE} to go on from: use "
+            f"another folder (--init {out / FILE} begins with them)"
+        )
     if resume is True or (resume == "auto" and there):
         state = checkpoints.restore(out)
         if resume == "auto" and state.preset != preset:

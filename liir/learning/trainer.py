@@ -8,7 +8,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -18,30 +18,31 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from liir import launch
 from liir.colour import rgb_to_lab
-from liir.encoder import pick_dtype, write_weights
+from liir.encoder import FILE, pick_dtype, write_weights
 from liir.errors import InputError
+from liir.files import written
 from liir.learning import checkpoint as checkpoints
 from liir.learning import distributed
 from liir.learning import start as starts
 from liir.learning.checkpoint import Checkpoint
-from liir.learning.clips import Batch, Pairs, Runs
+from liir.learning.clips import Batch, Pairs
 from liir.learning.distributed import Team
 from liir.learning.faults import tell_faults
 from liir.learning.guard import Guard
+from liir.learning.loading import following, load
 from liir.learning.monitor import Monitor, Monitoring, Step
-from liir.learning.objective import Objective, bank_shape, quick_products
+from liir.learning.objective import Objective, bank_shape, never_begins, quick_products
 from liir.learning.places import find_videos
 from liir.learning.schedule import learning_rate
 from liir.learning.shots import Shot, digest, index_shots
-from liir.learning.signals import ignored_interrupt, stop_on_signals
+from liir.learning.signals import interrupted_by_term, stop_on_signals
 from liir.presets import Preset, to_dict
 
 _log = logging.getLogger(__name__)
-WEIGHTS = "weights.safetensors"
+WEIGHTS = FILE
 TIMED_STEPS = 50  # before a budget in minutes becomes a number of steps
 _SAVE_SECONDS = 180.0
 
@@ -126,10 +127,9 @@ def train(
     state, start = team.from_first(partial(starts.begun, out, preset, resume, init))
     preset = state.preset if state else preset
     began = start.name if start else state.init if state else None
-    slots = team.slots(preset.training.batch)
-    shots, faults, videos = team.from_first(
-        partial(_indexed, folders, out, preset, began, indexing)
-    )
+    told = None if state else json.dumps(to_dict(preset) | {"init": began}, indent=2)
+    slots = team.slots(preset.training.batch, fixed=state is not None)
+    shots, faults, videos = team.from_first(partial(_indexed, folders, out, preset, told, indexing))
     if preset.training.inter_weight > 0 and len({shot.video for shot in shots}) < 2:
         raise team.mistake(
             "inter-video reconstruction needs two videos or more, and all of these hold the same: "
@@ -172,19 +172,24 @@ def _indexed(
     folders: Sequence[str | Path],
     out: Path,
     preset: Preset,
-    began: str | None,
+    told: str | None,
     indexing: Callable[[int, int], None] | None,
 ) -> tuple[list[Shot], dict[str, str], int]:
-    """Begins the run's folder; the shots, why videos cannot be read, and how many there are."""
+    """Begins the run's folder; the shots, why videos cannot be read, and how many there are.
+
+    `told` goes to config.json; None leaves it as it is.
+    """
     videos = find_videos(folders, preset.training.mix)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        told = json.dumps(to_dict(preset) | {"init": began}, indent=2)
-        (out / "config.json").write_text(told + "\n")
+        if told is not None:
+            with written(out / "config.json") as partly:
+                partly.write_text(told + "\n")
     except OSError as error:
         raise InputError(f"{out}: no run can be kept there ({error.strerror})") from error
     cuts = preset.training.cuts
-    return *index_shots(videos, out / "clips.json", indexing, cuts), len(videos)
+    with interrupted_by_term():
+        return *index_shots(videos, out / "clips.json", indexing, cuts), len(videos)
 
 
 class _Run:
@@ -215,7 +220,7 @@ class _Run:
         )
         self.step, self.steps, self.minutes, self.seconds = 0, steps, minutes, 0.0
         self.init: str | None = None
-        self.guard = Guard(config.explosion)
+        self.guard = Guard(config.explosion, state.recent if state else ())
         self.faults: dict[str, str] = {}
         if state is not None:
             try:
@@ -230,7 +235,8 @@ class _Run:
             same = minutes in (None, state.minutes)
             self.steps = steps or (state.steps if same else None)
             self.minutes = minutes or state.minutes
-            self._set_length()
+        self._tell_of_bank()
+        self._set_length()
         self.parallel = team.parallel(self.objective, device)
 
     def loop(
@@ -244,9 +250,14 @@ class _Run:
         """Steps until the run is full or `stopped`; saves every few minutes and at the end."""
         saved = start = time.monotonic()
         before = self.seconds
-        with closing(_batches(pairs, workers, self.step)) as batches:
+        with closing(load(pairs, workers, self.step)) as batches:
             while self.steps is None or self.step < self.steps:
-                batch = _next(batches, stopped)
+                try:
+                    batch = following(batches, stopped)
+                except Exception:
+                    if self.step:  # what was learned is not lost with the data
+                        self._try_to_save()
+                    raise
                 if self.team.anywhere(batch is None) or batch is None:
                     break
                 self.faults |= batch.faults
@@ -321,6 +332,14 @@ class _Run:
             assert self.minutes is not None
             self.seconds = self.team.from_first(lambda: self.seconds)
             self.steps = max(TIMED_STEPS, round(60 * self.minutes * self.step / self.seconds))
+            self._tell_of_bank()
+
+    def _tell_of_bank(self) -> None:
+        """Once, when the length is known."""
+        if self.team.first and self.steps is not None:
+            why = never_begins(self.preset.training, self.steps)
+            if why is not None:
+                _log.warning("%s", why)
 
     def _try_to_save(self) -> None:
         if not self.team.first:
@@ -347,47 +366,9 @@ class _Run:
             optimizer=self.optimizer.state_dict(),
             rng=torch.get_rng_state(),
             init=self.init,
+            recent=[*self.guard.recent],
         )
         checkpoints.save(state, self.out)
         notes = {"steps": str(self.step), "seconds": str(round(self.seconds))}
         notes |= {"init": self.init} if self.init else {}
         write_weights(self.out / WEIGHTS, self.objective.encoder.state_dict(), self.preset, notes)
-
-
-def _batches(pairs: Pairs, workers: int, start: int) -> Generator[Batch, None, None]:
-    """The batches from step `start` on, without end, decoded ahead in `workers` processes."""
-    run, done = divmod(start, pairs.config.reuse)
-    loader = DataLoader(
-        Runs(pairs),
-        batch_size=None,
-        sampler=range(run, 1 << 40),
-        num_workers=workers,
-        prefetch_factor=2 if workers else None,
-        # A fork would copy the locks of threads (decoders, progress bars) that it does not copy.
-        multiprocessing_context="spawn" if workers else None,
-        # Otherwise the loader draws from the global generator, once more on each resume.
-        generator=torch.Generator(),
-    )
-    try:
-        with ignored_interrupt():
-            runs = iter(loader)
-        for batches in runs:
-            yield from batches[done:]
-            done = 0
-    except InputError as error:  # that of a process comes with its traceback
-        raise InputError(str(error).strip().split("InputError: ")[-1]) from None
-    except (ConnectionError, FileNotFoundError, EOFError) as error:
-        # Of a process that died with a batch half handed over; torch tells of it a moment later,
-        # by a signal whose handler raises, and had better do so here.
-        time.sleep(1.0)
-        raise RuntimeError("DataLoader worker is gone") from error
-
-
-def _next(batches: Iterator[Batch], stopped: threading.Event) -> Batch | None:
-    """The next batch; None once the run is to stop."""
-    try:
-        return None if stopped.is_set() else next(batches)
-    except RuntimeError:
-        if stopped.is_set():  # the SIGTERM of a job scheduler ends processes, too
-            return None
-        raise

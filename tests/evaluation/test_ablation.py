@@ -103,7 +103,6 @@ def test_a_killed_session_goes_on_where_it_was(
     for arm in arms:
         one, other = (read_weights(p.weights(arm, 0))[0].state_dict() for p in (whole, half))
         assert all(torch.equal(one[name], other[name]) for name in one)
-        assert (whole.folder(arm, 0) / "log.jsonl").exists() is False  # too short to be logged
     inter = checkpoints.restore(whole.folder(arms[1], 0))
     assert inter.init is not None
     assert "seed-0/start/weights.safetensors (position, " in inter.init

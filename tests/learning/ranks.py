@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from liir import presets
 from liir.errors import InputError
-from liir.learning import distributed, trainer
+from liir.learning import checkpoint, distributed, trainer
 from liir.learning.distributed import Team
 from liir.learning.objective import Objective
 from liir.presets import ModelConfig, Preset, TrainingConfig
@@ -153,9 +153,25 @@ def talk(team: Team) -> dict[str, Any]:
         "first fails": message(team.from_first, lambda: fail_in(0, team)),
         "second fails": message(team.from_all, lambda: fail_in(1, team)),
         "too many": message(team.slots, 1),
+        "too many to go on": message(lambda: team.slots(1, fixed=True)),
         "device": message(team.device, "gpu"),
         "gpu number": message(team.device, "cuda:1") if torch.cuda.is_available() else None,
     }
+
+
+def grow(team: Team, folder: Path, clips: list[Path]) -> int:
+    """A run that one process begins and both end; returns the steps of the first."""
+
+    def stop(at: trainer.Progress) -> None:
+        if at.step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    if team.first:
+        with patched(distributed, "_current", Team()), patched(distributed, "_team", nullcontext):
+            trainer.train(clips, TRAINED, folder / "grown", progress=stop, **OPTIONS)
+    step = team.from_first(lambda: checkpoint.restore(folder / "grown").step)
+    trainer.train(clips, TRAINED, folder / "grown", resume=True, **OPTIONS)
+    return step
 
 
 def train(team: Team, folder: Path, clips: list[Path]) -> dict[str, Any]:
@@ -174,6 +190,7 @@ def train(team: Team, folder: Path, clips: list[Path]) -> dict[str, Any]:
     with patched(trainer, "learning_rate", stop_second):
         trainer.train(clips, TRAINED, folder / "stopped", **OPTIONS)
     (folder / "stopped" / f"left by {team.rank}").touch()
+    grown = grow(team, folder, clips)
     convert = trainer.rgb_to_lab
     step = iter(range(100))
 
@@ -184,7 +201,7 @@ def train(team: Team, folder: Path, clips: list[Path]) -> dict[str, Any]:
     with patched(trainer, "rgb_to_lab", poison_second):
         poisoned = message(lambda: trainer.train(clips, TRAINED, folder / "poisoned", **OPTIONS))
     again = message(lambda: trainer.train(clips, TRAINED, folder / "run", **OPTIONS))
-    return {"calls": calls, "poisoned": poisoned, "again": again}
+    return {"calls": calls, "poisoned": poisoned, "again": again, "grown": grown}
 
 
 @distributed.together

@@ -147,3 +147,11 @@ def test_no_space_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nowhere_to_write(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written"):
         save(checkpoint(), tmp_path / "nowhere")
+
+
+def test_one_of_before_losses_were_kept(tmp_path: Path) -> None:
+    save(checkpoint(), tmp_path)
+    state = torch.load(tmp_path / FILE, weights_only=True)
+    del state["recent"]
+    torch.save(state, tmp_path / FILE)
+    assert restore(tmp_path).recent == []

@@ -72,7 +72,7 @@ def test_weights_are_those_of_one_process(
     check_same(restore(pair / "run"), restore(alone))
     assert found[0]["train"]["calls"] == [1, 2, 3, 4, 5, 6]
     assert found[1]["train"]["calls"] == []  # the first one reports
-    names = {"checkpoint.pt", "clips.json", "config.json", "weights.safetensors"}
+    names = {"checkpoint.pt", "clips.json", "config.json", "log.jsonl", "weights.safetensors"}
     assert {path.name for path in (pair / "run").iterdir()} == names
 
 
@@ -86,6 +86,20 @@ def test_one_process_goes_on_where_two_were_stopped(
     with RANKS["in_float64"]():
         train(clips, TRAINED, out, resume=True, **OPTIONS)
     check_same(restore(out), restore(alone))
+
+
+def test_two_processes_go_on_where_one_was_stopped(
+    found: list[dict[str, Any]], pair: Path, alone: Path
+) -> None:
+    assert {each["train"]["grown"] for each in found} == {3}
+    check_same(restore(pair / "grown"), restore(alone))
+
+
+def test_more_processes_than_a_run_has_samples(found: list[dict[str, Any]]) -> None:
+    """Its batch is what it is."""
+    (kind, text), other = (found[rank]["talk"]["too many to go on"] for rank in (0, 1))
+    assert (kind, other) == ("InputError", ("ToldElsewhere", text))
+    assert text.endswith("to 2 processes: start at most 1")
 
 
 def test_numbers_that_are_none_stop_both(found: list[dict[str, Any]], pair: Path) -> None:

@@ -34,3 +34,22 @@ def test_no_limit() -> None:
         assert guard.trouble({"intra": 1.0}, 1.0) is None
     assert guard.trouble({"intra": 1e9}, 1.0) is None
     assert guard.trouble({"intra": math.nan}, 1.0) is not None
+
+
+def test_losses_of_nothing_at_all() -> None:
+    """Black footage costs nothing; what comes after it is no explosion."""
+    guard = Guard(25.0)
+    for _ in range(20):
+        assert guard.trouble({"intra": 0.0}, 0.0) is None
+    assert guard.trouble({"intra": 1.0}, 1.0) is None
+    assert guard.trouble({"intra": 1e3}, 1.0) is not None
+
+
+def test_it_goes_on_with_what_it_knew() -> None:
+    guard = Guard(25.0)
+    for _ in range(130):
+        guard.trouble({"intra": 2.0}, 1.0)
+    assert Guard(25.0).trouble({"intra": 80.0}, 1.0) is None
+    again = Guard(25.0, [*guard.recent])
+    assert len(again.recent) == 100
+    assert again.trouble({"intra": 80.0}, 1.0) is not None

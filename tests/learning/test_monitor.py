@@ -84,6 +84,10 @@ def entries(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 
 
+def scores(run: Path) -> list[dict[str, Any]]:
+    return [entry for entry in entries(run) if "validation_J&F" in entry]
+
+
 def weights(run: Path) -> dict[str, torch.Tensor]:
     return restore(run).objective
 
@@ -101,6 +105,37 @@ def test_statistics_tell_collapsed_features_from_healthy_ones() -> None:
     assert statistics(same)["spread"] < 0.01
     line = torch.randn(4, 1, 30, 30) * torch.randn(8, 1, 1)
     assert statistics(line)["dimensions"] == pytest.approx(1, abs=0.01)
+
+
+def test_every_step_is_told_of(clips: Path, tmp_path: Path) -> None:
+    """Whether a run ends at its end, at a signal, or at a loss that is none."""
+    losses: list[float] = []
+
+    def progress(at: Progress) -> None:
+        losses.append(at.loss)
+        if at.step == 13:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    train([clips], TINY, tmp_path, steps=16, workers=0, progress=progress)
+    train([clips], TINY, tmp_path, workers=0, resume=True, progress=progress)
+    told = entries(tmp_path)
+    assert [entry["step"] for entry in told] == [10, 13, 16]
+    for entry, some in zip(told, (losses[:10], losses[10:13], losses[13:]), strict=True):
+        assert entry["loss"] == pytest.approx(sum(some) / len(some), abs=1e-4)
+
+
+def test_what_is_told_of_a_run_that_broke_down_is_json(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert, calls = trainer.rgb_to_lab, iter(range(99))
+    monkeypatch.setattr(
+        trainer, "rgb_to_lab", lambda rgb: convert(rgb) * (np.nan if next(calls) == 3 else 1)
+    )
+    with pytest.raises(InputError, match="at step 3 the loss is"):
+        train([clips], TINY, tmp_path, steps=6, workers=0)
+    (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert json.loads(line)["step"] == 3
+    assert "NaN" not in line
 
 
 def test_numbers_of_a_run(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +193,7 @@ def test_validation_and_pictures_change_nothing(
 def test_the_last_score_is_that_of_the_weights(clips: Path, davis: Path, tmp_path: Path) -> None:
     watching = Monitoring(validate=davis, every=1000)
     train([clips], TINY, tmp_path, steps=3, workers=0, monitoring=watching)
-    (entry,) = entries(tmp_path)
+    (entry,) = scores(tmp_path)
     assert entry["step"] == 3
     # Those of the checkpoint: the file of weights is in half precision.
     trained = Objective(TINY)
@@ -188,7 +223,7 @@ def test_time_spent_on_scores_is_not_the_runs(
     options: dict[str, Any] = {"workers": 0, "monitoring": watching, "progress": progress}
     train([clips], TINY, tmp_path, steps=8, **options)
     # A minute from step to step: after two, four and six, and at the end.
-    assert [(e["step"], e["seconds"]) for e in entries(tmp_path)] == [
+    assert [(e["step"], e["seconds"]) for e in scores(tmp_path)] == [
         *[(3, 120.0), (5, 240.0), (7, 360.0), (8, 420.0)]
     ]
     assert restore(tmp_path).seconds == 420
@@ -223,7 +258,7 @@ def test_a_score_that_fails_or_is_interrupted_ends_nothing(
     train([clips], TINY, tmp_path / "b", steps=2, workers=0, monitoring=watching)
     assert frames == [1]
     assert restore(tmp_path / "b").step == 2
-    assert not (tmp_path / "b" / "log.jsonl").exists()
+    assert scores(tmp_path / "b") == []
 
 
 @pytest.mark.parametrize(

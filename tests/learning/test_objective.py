@@ -70,6 +70,49 @@ def test_only_pixels_of_other_videos_are_negatives():
     assert losses[0][1] != losses[1][1]
 
 
+def test_aligned_negatives_are_those_of_the_same_window():
+    module = objective(shifting="aligned")
+    for seed, videos in enumerate([(1, 2), (3, 4)]):
+        step(module, seed=seed, videos=videos)
+    query, videos = torch.randn(2, 128, 4, 4), torch.tensor([3, 9])
+    found = module._others(videos, query)
+    maps = module.bank.features.transpose(1, 2).unflatten(2, (4, 4))  # (F, C, h, w)
+    for sample, video in enumerate(videos):
+        others = maps[module.bank.videos != video]
+        assert len(others) == (3 if sample == 0 else 4)
+        for y in range(4):
+            for x in range(4):
+                window = others[..., max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
+                scores = torch.einsum("c,fcyx->fyx", query[sample, :, y, x], window)
+                expected = (scores / TRAINING.temperature).flatten().logsumexp(0)
+                torch.testing.assert_close(found[sample, y, x], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["inter", "compact"])
+def test_a_weight_is_a_factor_of_its_loss(name):
+    found = []
+    for factor in (1, 2):
+        module = objective(**{f"{name}_weight": factor * getattr(TRAINING, f"{name}_weight")})
+        for seed in range(2):
+            step(module, seed=seed, videos=(2 * seed, 2 * seed + 1))
+        found.append({key: float(v.detach()) for key, v in step(module, videos=(8, 9)).items()})
+    once, twice = found
+    assert once[name] > 0
+    for key, loss in once.items():
+        assert twice[key] == pytest.approx((2 if key == name else 1) * loss, rel=1e-5)
+
+
+def test_the_bank_holds_what_the_momentum_copy_says():
+    module = objective()
+    with torch.no_grad():
+        for parameter in module.slow_head.parameters():
+            parameter.zero_()
+    module.bank.features.fill_(1.0)
+    step(module)
+    assert int(module.bank.pushed) == 2
+    assert module.bank.features.flatten(1).any(1).tolist() == [False, False, True, True]
+
+
 def test_mass_that_leaks_is_punished():
     torch.manual_seed(0)
     features = torch.nn.functional.normalize(torch.randn(1, 2, 8, 4, 4), dim=2)

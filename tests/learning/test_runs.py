@@ -195,3 +195,91 @@ def test_clips_shorter_than_the_gap(tmp_path: Path) -> None:
     far = replace(TINY, training=replace(TINY.training, gap=9, chunk=12))
     train([tmp_path / "clips"], far, tmp_path / "run", steps=3, workers=0)
     assert restore(tmp_path / "run").step == 3
+
+
+def test_a_full_scratch_ends_the_run_with_a_checkpoint(
+    make: Any, clip: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make.shard(tmp_path / "s.tar", {"texture.mp4": clip})
+
+    def fill(at: Progress) -> None:
+        if at.step == 4:
+            monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+
+    with pytest.raises(InputError, match=r"^\S+: no room .* in TMPDIR$"):
+        train([path], TINY, tmp_path / "run", steps=6, workers=0, progress=fill)
+    monkeypatch.undo()
+    assert restore(tmp_path / "run").step == 4
+    train([path], TINY, tmp_path / "run", workers=0, resume=True)
+    assert differences(restore(whole), restore(tmp_path / "run")) == []
+
+
+def test_sigterm_while_videos_are_looked_through(clip: Path, tmp_path: Path) -> None:
+    """Nothing to save yet but what was found, which is kept."""
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            two_clips(tmp_path, clip),
+            TINY,
+            tmp_path / "run",
+            steps=6,
+            indexing=lambda done, _: os.kill(os.getpid(), signal.SIGTERM) if done == 1 else None,
+        )
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert len(json.loads((tmp_path / "run" / "clips.json").read_text())) == 1
+
+
+def test_a_run_that_goes_on_leaves_its_configuration_alone(clip: Path, tmp_path: Path) -> None:
+    """On a full disk, even to write the same again could lose it."""
+    train([clip], TINY, tmp_path, steps=1, workers=0)
+    assert json.loads((tmp_path / "config.json").read_text())["name"] == "tiny"
+    (tmp_path / "config.json").write_text("as it was")
+    train([clip], TINY, tmp_path, steps=2, workers=0, resume=True)
+    assert (tmp_path / "config.json").read_text() == "as it was"
+
+
+def test_a_bank_that_is_never_full_is_told(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its loss would join at the step after the one that fills it: each time, and not before."""
+    clips = two_clips(tmp_path, clip)
+    monkeypatch.setattr(monitor, "LOG_STEPS", 1)
+
+    def run(name: str, **options: Any) -> bool:
+        caplog.clear()
+        changes = {"second_stage": 0.5, "bank_frames": 5} | options.pop("changes", {})
+        preset = replace(WHOLE, training=replace(WHOLE.training, **changes))
+        train(clips, preset, tmp_path / name, workers=0, **options)
+        told = [r for r in caplog.records if "never begins" in r.getMessage()]
+        assert len(told) < 2
+        log = (tmp_path / name / "log.jsonl").read_text()
+        assert bool(told) != ("inter" in json.loads(log.splitlines()[-1]))
+        return bool(told)
+
+    assert run("short", steps=6)
+    (record,) = (r for r in caplog.records if "never begins" in r.getMessage())
+    assert "of 5 frames is full 3 steps into the second stage, which has 3; " in record.getMessage()
+    assert "--set bank_frames=2" in record.getMessage()
+    assert not run("mended", steps=6, changes={"bank_frames": 2})
+    assert not run("long", steps=8)
+    monkeypatch.setattr(trainer, "TIMED_STEPS", 2)
+    assert run("minutes", minutes=1e-6)  # two steps
+    assert objective.never_begins(replace(WHOLE.training, second_stage=1.0), 6) is None
+    assert objective.never_begins(replace(WHOLE.training, inter_weight=0.0), 1) is None
+
+
+def test_the_bank_knows_its_videos(clip: Path, tmp_path: Path) -> None:
+    clips = two_clips(tmp_path, clip)
+    train(clips, WHOLE, tmp_path / "run", steps=6, workers=0)
+    index = json.loads((tmp_path / "run" / "clips.json").read_text())
+    held = {*restore(tmp_path / "run").objective["bank.videos"].tolist()}
+    assert held <= {entry["video"] for entry in index.values()}
+
+
+def test_a_crop_has_its_part_of_the_position_map(clip: Path, tmp_path: Path) -> None:
+    losses: dict[str, list[float]] = {"resize": [], "crop": []}
+    for fit, seen in losses.items():
+        preset = replace(TINY, model=replace(TINY.model, position_fit=fit))
+        out = tmp_path / fit
+        train([clip], preset, out, steps=2, workers=0, progress=lambda p, s=seen: s.append(p.loss))
+    assert losses["resize"] != pytest.approx(losses["crop"], rel=1e-6)

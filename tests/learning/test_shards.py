@@ -1,5 +1,6 @@
 """Clips inside tar files, read where they lie."""
 
+import errno
 import gzip
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,15 @@ import pytest
 from PIL import Image
 
 from liir.errors import InputError
-from liir.learning.shards import is_shard, members, open_clip, open_photograph, read, shard
+from liir.learning.shards import (
+    ScratchError,
+    is_shard,
+    members,
+    open_clip,
+    open_photograph,
+    read,
+    shard,
+)
 
 
 def names(path: Path) -> dict[str, list[str]]:
@@ -70,6 +79,18 @@ def test_nothing_stays_behind(make: Any, tmp_path: Path, monkeypatch: pytest.Mon
         with open_clip(path / "b.mp4"):
             pass
     assert [*(tmp_path / "scratch").iterdir()] == []
+
+
+def test_no_room_for_a_copy(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make.shard(tmp_path / "s.tar", {"a.mp4": b"x" * 100})
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ScratchError, match=r"a\.mp4: no room .*No space left.* in TMPDIR"):
+        with open_clip(path / "a.mp4"):
+            pass
 
 
 def test_damage_is_of_the_clip(make: Any, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from liir.errors import InputError
 from liir.learning import shots as module
 from liir.learning.places import Source, find_videos
+from liir.learning.shards import ScratchError
 from liir.learning.shots import Shot, digest, find_shots, identity, index_shots
 
 
@@ -138,6 +139,29 @@ def test_interrupted_index_keeps_what_it_has(make: Any, tmp_path: Path) -> None:
     assert list(json.loads((tmp_path / "clips.json").read_text())) == [str(paths[0])]
 
 
+def test_a_killed_index_keeps_what_it_had_a_minute_before(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [make.film(tmp_path / f"{n}.mp4", make.pan(make.scene(0, 200), 4, 2)) for n in "ab"]
+    cache = tmp_path / "clips.json"
+    monkeypatch.setattr(module, "_SAVE_SECONDS", -1.0)
+    kept: list[int] = []
+    index(paths, cache, lambda *_: kept.append(len(json.loads(cache.read_text()))))
+    assert kept == [1, 2]
+
+
+def test_a_full_scratch_is_no_fault_of_the_videos(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = make.film(tmp_path / "a.mp4", make.pan(make.scene(0, 200), 4, 2))
+    path = make.shard(tmp_path / "s.tar", {"a.mp4": film}) / "a.mp4"
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+        with pytest.raises(ScratchError, match="TMPDIR"):
+            index([film, path], tmp_path / "clips.json")
+    assert {shot.path for shot in index([path], tmp_path / "clips.json")} == {str(path)}
+
+
 def test_nothing_that_moves(make: Any, tmp_path: Path) -> None:
     one = make.film(tmp_path / "one.mp4", [make.scene(0)])
     with pytest.raises(InputError, match="none of the 1 videos has two readable frames"):
@@ -199,6 +223,22 @@ def test_a_clip_is_the_same_in_a_shard(make: Any, tmp_path: Path) -> None:
         assert offsets[str(film)] is None
         assert offsets[f"{one}/x.mp4"] == 512
         assert (offsets[f"{two}/y.mp4"] or 0) > (offsets[f"{two}/f"] or 0) > 0
+
+
+def test_the_same_frames_under_two_keys_are_one_video(make: Any, tmp_path: Path) -> None:
+    """Names in the manner of webdataset begin with the clip's key, which says nothing of it."""
+    folder = make.stills(tmp_path / "f", make.pan(make.scene(2, 200), 12, 2))
+    frames = sorted(folder.iterdir())
+
+    def held(name: str, key: str, count: int = 12, last: bytes | None = None) -> int:
+        files = {f"{key}.{p.name}": last or p.read_bytes() for p in frames[:count]}
+        files |= {f"{key}.{p.name}": p.read_bytes() for p in frames[: count - 1]}
+        return identity(make.shard(tmp_path / name, files) / key)
+
+    video = identity(folder)
+    assert held("one.tar", "000012") == held("two.tar", "7") == video
+    assert held("less.tar", "000012", 11) != video
+    assert held("else.tar", "000012", last=b"another") != video
 
 
 def test_a_shard_that_cannot_be_read_is_a_fault(make: Any, tmp_path: Path) -> None:

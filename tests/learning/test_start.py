@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -108,6 +109,27 @@ def test_no_such_weights(footage: list[Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown model 'smal'"):
         train(footage, TINY, tmp_path / "run", steps=1, init="smal")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_a_run_left_beside_its_weights(footage: list[Path], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(footage, TINY, run, steps=1, workers=0)
+    for given in (run, run / "checkpoint.pt"):
+        with pytest.raises(InputError, match=rf"^{given}: .*; give {run}/weights\.safetensors$"):
+            start.read(given, NET)
+    (tmp_path / "public.pth").write_bytes(b"x" * 100)
+    with pytest.raises(InputError, match=r"public\.pth: cannot be read .*; liir convert may"):
+        start.read(tmp_path / "public.pth", NET)
+
+
+@pytest.mark.parametrize("resume", [False, True, "auto"])
+def test_weights_without_a_checkpoint_are_not_overwritten(
+    footage: list[Path], tmp_path: Path, resume: Literal["auto"] | bool
+) -> None:
+    before = weights(tmp_path / "weights.safetensors").read_bytes()
+    with pytest.raises(InputError, match="holds the weights of a run, and no checkpoint"):
+        train(footage, TINY, tmp_path, steps=1, workers=0, resume=resume)
+    assert (tmp_path / "weights.safetensors").read_bytes() == before
 
 
 def test_a_run_from_weights(footage: list[Path], tmp_path: Path) -> None:

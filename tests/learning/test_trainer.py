@@ -26,7 +26,6 @@ from liir.learning import checkpoint as checkpoints
 from liir.learning import monitor, objective, trainer
 from liir.learning.checkpoint import Checkpoint, restore
 from liir.learning.clips import Batch, Pairs
-from liir.learning.shots import Shot
 from liir.learning.trainer import Progress, train
 from liir.presets import ModelConfig, Preset, TrainingConfig
 from liir.video import VideoWriter
@@ -84,8 +83,8 @@ def differences(a: Any, b: Any, name: str = "") -> list[str]:
 
 
 def test_what_a_run_leaves(whole: Path) -> None:
-    names = {"checkpoint.pt", "weights.safetensors", "config.json", "clips.json"}
-    assert {path.name for path in whole.iterdir()} == names  # six steps are too few for the log
+    names = {"checkpoint.pt", "weights.safetensors", "config.json", "clips.json", "log.jsonl"}
+    assert {path.name for path in whole.iterdir()} == names
     state = restore(whole)
     assert (state.step, state.steps, state.minutes, state.preset) == (6, 6, None, TINY)
     assert state.seconds > 0
@@ -291,14 +290,6 @@ def test_checkpoint_of_another_network(clip: Path, whole: Path, tmp_path: Path) 
 # --- the processes that decode
 
 
-def test_error_in_a_process_is_one_line(tmp_path: Path) -> None:
-    pairs = Pairs([Shot(str(tmp_path / "gone.mp4"), 0, 9)], TINY.training)
-    with pytest.raises(InputError) as caught:
-        next(trainer._batches(pairs, 1, 0))
-    assert str(caught.value).startswith("a hundred clips in a row")
-    assert "\n" not in str(caught.value)
-
-
 def test_death_of_a_process_is_told(clip: Path, tmp_path: Path) -> None:
     def progress(at: Progress) -> None:
         # Once: to ask for children again would take note of the death before the loader can.
@@ -322,14 +313,14 @@ def test_death_of_a_process_is_told(clip: Path, tmp_path: Path) -> None:
 def test_job_schedulers_end_the_processes_first(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batches = trainer._batches
+    batches = trainer.load
 
-    def two(pairs: Pairs, workers: int, start: int) -> Iterator[Batch]:
+    def two(pairs: Pairs, workers: int, start: int) -> Iterator[Batch | None]:
         yield from islice(batches(pairs, 0, start), 2)
         os.kill(os.getpid(), signal.SIGTERM)
         raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
 
-    monkeypatch.setattr(trainer, "_batches", two)
+    monkeypatch.setattr(trainer, "load", two)
     train([clip], TINY, tmp_path, steps=6)
     assert restore(tmp_path).step == 2
 
