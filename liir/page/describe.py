@@ -39,6 +39,7 @@ def describe_project(studio: Studio, number: str) -> dict[str, Any]:
             "settings": asdict(project.settings),
             "undo": history.undoable,
             "redo": history.redoable,
+            "tracked": {str(frame): number for frame, number in project.versions().items()},
             "labelled": ranges(project.labelled()),
             "confidence": {
                 str(frame): {str(i): round(sure, 3) for i, sure in row.items()}

@@ -337,6 +337,13 @@ class Project:
         run = set() if plan is None else {f for f in self.run.frames if plan.begin <= f < plan.end}
         return self.results.frames | run
 
+    def versions(self) -> dict[int, int]:
+        """Frame to the version of its tracked labels."""
+        told, run, labelled = dict(self.results.versions), self.run.versions, self.labelled()
+        if self.plan is not None:
+            told |= {f: run[f] for f in list(run) if self.plan.begin <= f < self.plan.end}
+        return {frame: told[frame] for frame in sorted(told) if frame in labelled}
+
     def doubtful(self) -> list[int]:
         """The frames most worth a correction."""
         return doubtful(self.confidence(), self.state.frames)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +27,8 @@ from liir.labels import Labels, Size
 Tracked = tuple[float, float, bool, float]
 """A tracked point: x, y in pixels, whether it is seen, confidence."""
 
+_VERSIONS = itertools.count(time.time_ns() // 1_000_000)  # also after a restart, each but once
+
 DOUBTFUL = 6
 """Frames marked as worth a correction, at most."""
 
@@ -39,12 +43,14 @@ class Results:
     Attributes:
         confidence: Frame to object id to confidence in [0, 1].
         points: Frame to point name to where it is.
+        versions: Frame to a number that is another one whenever it was labelled anew.
     """
 
     def __init__(self, path: Path, stems: list[str] | None) -> None:
         self.folder = Folder(path, stems)
         self.confidence: dict[int, dict[int, float]] = {}
         self.points: dict[int, dict[str, Tracked]] = {}
+        self.versions: dict[int, int] = {}
         self._read: dict[Path, tuple[int, int]] = {}
         self._lock = threading.Lock()
 
@@ -54,7 +60,8 @@ class Results:
         The dictionaries are replaced, never changed: another thread may be reading them.
         """
         with self._lock:
-            before = self.confidence, self.points
+            before, version = (self.confidence, self.points), next(_VERSIONS)
+            new: set[int] = set()
             rows, fresh = self._rows(self.folder.confidence, 3)
             if rows or fresh:
                 sure = {} if fresh else dict(self.confidence)
@@ -62,6 +69,7 @@ class Results:
                     with suppress(ValueError):
                         here = sure.get(int(frame), {})
                         sure[int(frame)] = {**here, int(number): float(value)}
+                        new.add(int(frame))
                 self.confidence = sure
             rows, fresh = self._rows(self.folder.points, 6)
             if rows or fresh:
@@ -70,8 +78,10 @@ class Results:
                     with suppress(ValueError):
                         place = float(x), float(y), seen == "1", float(value)
                         points[int(frame)] = {**points.get(int(frame), {}), name: place}
+                        new.add(int(frame))
                 self.points = points
-            return before != (self.confidence, self.points)
+            self.versions = {**self.versions, **dict.fromkeys(new, version)}
+            return bool(new) or before != (self.confidence, self.points)
 
     @property
     def frames(self) -> set[int]:

@@ -48,8 +48,7 @@ export class Editor extends EventTarget {
   // What the labels of a frame depend on, as far as the state tells.
   keyOf(frame) {
     const p = this.project, ids = p.objects.map((o) => o.id).join();
-    const covered = p.labelled.some(([a, b]) => a <= frame && frame <= b);
-    return `${p.annotated[frame] || 'none'}|${covered}|${JSON.stringify(p.confidence[frame] || 0)}|${ids}|${p.points.map((q) => q.name)}|${p.settings.model}`;
+    return `${p.annotated[frame] || 'none'}|${p.tracked[frame] || 'none'}|${ids}|${p.points.map((q) => q.name)}|${p.settings.model}`;
   }
 
   async get(frame) {
