@@ -4,7 +4,7 @@ import { fill, polygon, stroke } from './raster.js';
 
 export function addTools(editor, view, options) {
   const canvas = view.canvas, touches = new Map();
-  let last = null, panning = false, moved = null, pen = false, base = null;
+  let hinted = false, touched = false, last = null, panning = false, moved = null, pen = false, base = null;
 
   const value = () => (editor.tool === 'erase' ? 0 : editor.object);
   const inside = ([x, y]) => x >= 0 && y >= 0 && x < view.width && y < view.height;
@@ -14,7 +14,7 @@ export function addTools(editor, view, options) {
   function begin(at, negative) {
     if (editor.playing) editor.pause();
     if (editor.tool !== 'point' && value() === null) return editor.tell('Add an object first.');
-    editor.drawing = true; last = at;
+    editor.drawing = true; last = at; touched = false;
     if (editor.tool === 'smart') {
       if (!editor.scribble) { editor.scribble = new Uint8Array(view.labels.length); base = view.labels.slice(); }
       view.scribble = editor.scribble; editor.negative = negative || options.negative();
@@ -38,7 +38,7 @@ export function addTools(editor, view, options) {
     }
     const target = editor.tool === 'smart' ? editor.scribble : view.labels;
     const radius = editor.tool === 'smart' ? Math.max(1, Math.min(view.radius, 4)) : view.radius;
-    stroke(target, view.width, view.height, ...last, ...at, radius, editor.tool === 'smart' && editor.negative ? 255 : value());
+    touched = stroke(target, view.width, view.height, ...last, ...at, radius, editor.tool === 'smart' && editor.negative ? 255 : value()) || touched;
     last = at; view.paint();
   }
 
@@ -51,7 +51,8 @@ export function addTools(editor, view, options) {
       await editor.place({ [name]: { x, y, visible } });
       const next = editor.project.points.find((p) => !view.points[p.name]);
       if (next && !options.stay) { editor.point = next.name; view.chosenPoint = next.name; editor.changed(); }
-    } else if (editor.tool === 'smart') await grow();
+    } else if (!touched) return;  // beside the picture, or as it was: no annotation
+    else if (editor.tool === 'smart') await grow();
     else await editor.commit();
   }
 
@@ -59,8 +60,10 @@ export function addTools(editor, view, options) {
     const frame = editor.frame, strokes = editor.scribble;
     if (!strokes || !base) return;
     await editor.change(async () => {
-      const told = await ask('POST', `${editor.base}/frames/${frame}/grow`, { strokes: await pack(strokes), reach: options.reach() });
-      const grown = await unpack(told.labels, strokes.length), labels = base.slice(), ids = new Set(strokes);
+      // What other objects have is theirs: to the strokes it is background.
+      const labels = base.slice(), ids = new Set(strokes), others = strokes.map((s, i) => s || (labels[i] && !ids.has(labels[i]) ? 255 : 0));
+      const told = await ask('POST', `${editor.base}/frames/${frame}/grow`, { strokes: await pack(others), reach: options.reach() });
+      const grown = await unpack(told.labels, strokes.length);
       for (let i = 0; i < labels.length; i++) {
         if (grown[i]) labels[i] = grown[i];
         else if (strokes[i] === 255 && ids.has(labels[i])) labels[i] = 0;
@@ -68,11 +71,15 @@ export function addTools(editor, view, options) {
       const saved = await ask('PUT', `${editor.base}/frames/${frame}/labels`, { labels: await pack(labels), version: editor.versionOf(frame) });
       editor.note(frame, saved.version);
       if (frame === editor.frame) { view.paint(labels); editor.key = null; }
+      if (!hinted) { hinted = true; editor.tell('Too far? Alt-scribble there, or lower Reach.'); }
     });
   }
 
   function close() {
-    if (view.path.length > 2) { polygon(view.labels, view.width, view.height, view.path, value()); view.path = []; view.paint(); editor.commit(); }
+    if (view.path.length < 3) return;
+    const changed = polygon(view.labels, view.width, view.height, view.path, value());
+    view.path = []; view.paint();
+    if (changed) editor.commit();
   }
 
   function click(at) {

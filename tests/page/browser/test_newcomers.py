@@ -40,3 +40,34 @@ def test_points_on_screen_are_those_of_the_files(tab, served, clip):
         x, y, *_ = filed(served)[3]["head"]
         tab.until(f"Math.hypot(liir.view.points.head.x - {x}, liir.view.points.head.y - {y}) < .01")
         tab.go(0)
+
+
+def test_a_growing_stroke_leaves_other_objects_alone(tab, clip):
+    tab.open(clip)
+    tab.drag((40, 20), (50, 24))  # on what looks like the second one's surroundings
+    painted = tab.labels() == 1
+    tab.add_object()
+    tab.tool("smart")
+    tab.page.fill("#reach", "100")
+    tab.drag((56, 40), (60, 44))
+    assert (tab.labels() == 2).sum() > 100
+    assert np.array_equal(tab.labels() == 1, painted)
+    assert "lower Reach" in tab.page.inner_text("#toast")
+    tab.press("1")
+    tab.drag((42, 22), (44, 22))  # one that is scribbled on takes part
+    assert tab.labels()[22, 43] == 1
+
+
+def test_a_click_beside_the_picture_annotates_nothing(tab, clip):
+    tab.open(clip)
+    tab.drag((8, 20), (20, 20), (20, 32), (8, 32), (8, 24), (18, 26))
+    tab.propagate()
+    tab.go(1)
+    tab.until("liir.editor.source === 'tracked' && liir.view.labels.includes(1)")
+    left, middle, right = tab.on_screen((0, 24), (32, 24), (64, 24))
+    assert left[0] > tab.ask("() => liir.view.canvas.getBoundingClientRect().left") + 2
+    for tool in ("brush", "erase", "smart"):
+        tab.tool(tool)
+        tab.page.mouse.click(left[0] - 25, 500)  # a brush reaches a little way
+        tab.saved()
+    assert set(tab.project()["annotated"]) == {"0"}
