@@ -86,13 +86,14 @@ function remove() { if (editor.tool === 'point' && editor.drawnPoints?.includes(
 function cursor() { view.keyboard = !view.keyboard; view.cursor = view.keyboard ? [view.width / 2, view.height / 2] : null; $('canvas').focus(); view.draw(); tell(view.keyboard ? 'Keyboard cursor: arrow keys move it, Enter uses the tool, C ends.' : ''); }
 
 addEventListener('keydown', (event) => {
-  const field = event.target.closest?.('input:not([type=radio]):not([type=checkbox]), select, textarea, dialog');
+  const field = event.target.closest?.('input:not([type=radio]):not([type=checkbox]):not([type=range]), select, textarea, dialog');
   if (!editor.project || document.querySelector('dialog[open]')) return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if ((event.ctrlKey || event.metaKey) && (key === 'z' || key === 'y')) { if (event.target.type === 'text') return; event.preventDefault(); editor.step(key === 'y' || event.shiftKey ? 'redo' : 'undo'); return; }
   if (field || event.ctrlKey || event.metaKey || event.altKey) return;
   const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key];
-  const control = event.target.closest?.('button, a, summary, label');
+  const slider = event.target.type === 'range', control = !slider && event.target.closest?.('button, a, summary, label');
+  if (slider && event.target.id !== 'scrub' && /^(Arrow|Home|End|Page)/.test(key)) return;  // its own
   if (arrows && view.keyboard) { event.preventDefault(); const by = event.shiftKey ? 10 : 1; tools.nudge(arrows[0] * by, arrows[1] * by); return; }
   if (arrows && arrows[0] && event.target.type !== 'radio') { event.preventDefault(); editor.go(editor.frame + arrows[0] * (event.shiftKey ? 10 : 1)); return; }
   if (key === 'Home' || key === 'End') { event.preventDefault(); editor.go(key === 'Home' ? 0 : editor.project.clip.length - 1); return; }
@@ -104,6 +105,11 @@ addEventListener('keydown', (event) => {
   else if (key === '[' || key === ']') brush(2 * view.radius + (key === ']' ? 1 : -1) * Math.max(1, Math.round(view.radius / 3)));
   else { const found = KEYS.find(([k]) => k === key); if (found?.[2]) { event.preventDefault(); found[2](); } }
 });
+// A list chosen from with a pointer gives the keys back.
+let pointed = false;
+addEventListener('pointerdown', () => { pointed = true; }, true);
+addEventListener('keydown', () => { pointed = false; }, true);
+addEventListener('change', (event) => { if (pointed && event.target.matches('select')) event.target.blur(); });
 addEventListener('keyup', (event) => { if (event.key === ' ') space = false; });
 
 // --- Start

@@ -71,3 +71,25 @@ def test_a_click_beside_the_picture_annotates_nothing(tab, clip):
         tab.page.mouse.click(left[0] - 25, 500)  # a brush reaches a little way
         tab.saved()
     assert set(tab.project()["annotated"]) == {"0"}
+
+
+def test_keys_live_on_after_a_slider_or_a_list(tab, clip):
+    tab.open(clip)
+    for slider in ("#scrub", "#brush-size", "#opacity"):
+        tab.page.click(slider)
+        tab.press("e")
+        assert tab.ask("() => liir.editor.tool") == "erase"
+        tab.press("b")
+    tab.go(3)
+    tab.page.click("#brush-size")
+    size = int(tab.page.input_value("#brush-size"))
+    tab.press("ArrowRight")
+    assert int(tab.page.input_value("#brush-size")) == size + 1
+    tab.page.click("#scrub")
+    frame = tab.ask("() => liir.editor.frame")
+    tab.press("ArrowRight")
+    tab.until(f"liir.editor.frame === {frame + 1}")
+    tab.page.click("#mode")
+    tab.page.select_option("#mode", "forward")
+    tab.press("e")
+    assert tab.ask("() => liir.editor.tool") == "erase"
