@@ -345,8 +345,8 @@ class Project:
         return {frame: told[frame] for frame in sorted(told) if frame in labelled}
 
     def doubtful(self) -> list[int]:
-        """The frames most worth a correction."""
-        return doubtful(self.confidence(), self.state.frames)
+        """The frames most worth a correction; none while a run is still changing them."""
+        return [] if self.plan is not None else doubtful(self.confidence(), self.state.frames)
 
     # --- The run under way
 
