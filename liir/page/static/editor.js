@@ -4,7 +4,7 @@ import { ask, pack, unpack } from './api.js';
 export class Editor extends EventTarget {
   constructor(view, frames, tell) {
     super(); this.view = view; this.frames = frames; this.tell = tell; this.frame = 0; this.tool = 'brush'; this.object = 1; this.point = null;
-    this.queue = Promise.resolve(); this.waiting = 0; this.changes = 0; this.cache = new Map();
+    this.queue = Promise.resolve(); this.waiting = 0; this.changes = 0; this.cache = new Map(); this.asked = new Map();
   }
 
   get base() { return `/projects/${this.project.id}`; }
@@ -51,11 +51,17 @@ export class Editor extends EventTarget {
     return `${p.annotated[frame] || 'none'}|${p.tracked[frame] || 'none'}|${ids}|${p.points.map((q) => q.name)}|${p.settings.model}`;
   }
 
+  known(frame) { const known = this.cache.get(frame); return known?.key === this.keyOf(frame) ? known : null; }
+
   async get(frame) {
-    const key = this.keyOf(frame), known = this.cache.get(frame);
-    if (known?.key === key) return known;
-    const told = await ask('GET', `${this.base}/frames/${frame}`);
-    const found = { ...told, key, labels: await unpack(told.labels, this.project.clip.width * this.project.clip.height) };
+    const key = this.keyOf(frame), known = this.known(frame), asked = this.asked.get(`${frame} ${key}`);
+    if (known || asked) return known || asked;
+    const coming = (async () => {
+      const told = await ask('GET', `${this.base}/frames/${frame}`);
+      return { ...told, key, labels: await unpack(told.labels, this.project.clip.width * this.project.clip.height) };
+    })();
+    this.asked.set(`${frame} ${key}`, coming);
+    const found = await coming.finally(() => this.asked.delete(`${frame} ${key}`));
     this.cache.set(frame, found);
     if (this.cache.size > 200) this.cache.delete(this.cache.keys().next().value);
     return found;
@@ -84,13 +90,21 @@ export class Editor extends EventTarget {
     if (this.playing) return this.pause();
     this.playing = true; this.dispatchEvent(new Event('frame'));
     this.frames.play((frame) => {
-      this.frame = frame; this.load();
-      for (let ahead = 1; ahead < 6; ahead++) if (frame + ahead < this.project.clip.length) this.get(frame + ahead).catch(() => {});
+      this.frame = frame;
+      for (let ahead = 1; ahead < 12; ahead++) if (frame + ahead < this.project.clip.length) this.get(frame + ahead).catch(() => {});
       this.dispatchEvent(new Event('frame'));
+      // A picture is shown with its own labels or not at all: what has been shown stays until they are there.
+      const there = Boolean(this.known(frame)), loaded = this.load();
+      if (there) return null;
+      this.view.held = true;
+      return loaded.finally(() => {
+        this.view.held = false;
+        if (frame === this.frame && this.key !== this.keyOf(frame)) { this.view.points = {}; this.view.paint(new Uint8Array(this.view.labels.length)); } else this.view.draw();
+      });
     }, () => this.pause());
   }
 
-  pause() { this.playing = false; this.frames.pause(); this.go(this.frame); }
+  pause() { this.playing = this.view.held = false; this.frames.pause(); this.go(this.frame); }
 
   // Changes go to the server one after the other, each on top of what the one before it left.
   change(work) {

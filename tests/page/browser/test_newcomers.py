@@ -93,3 +93,23 @@ def test_keys_live_on_after_a_slider_or_a_list(tab, clip):
     tab.page.select_option("#mode", "forward")
     tab.press("e")
     assert tab.ask("() => liir.editor.tool") == "erase"
+
+
+def test_playing_shows_no_other_frame_s_labels(tab, clip):
+    """However slowly labels come: those on screen are of the frame on screen."""
+    tab.open(clip)
+    tab.drag((8, 20), (20, 20), (20, 32), (8, 32), (8, 24), (18, 26))
+    tab.propagate()
+    tab.page.route("**/frames/*", lambda route: (tab.page.wait_for_timeout(60), route.continue_()))
+    tab.ask(
+        """() => { window.seen = []; const { view, editor } = liir, render = view.render.bind(view);
+        view.render = () => {
+            render();
+            if (editor.playing && !view.held) seen.push([editor.frame, editor.key === editor.keyOf(editor.frame)]);
+        } }"""
+    )
+    tab.press("l")
+    tab.until("liir.editor.playing === false && liir.editor.frame > 10", 60)
+    seen = tab.ask("() => seen")
+    assert len({frame for frame, _ in seen}) > 5
+    assert all(right for _, right in seen)
