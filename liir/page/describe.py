@@ -47,6 +47,7 @@ def describe_project(studio: Studio, number: str) -> dict[str, Any]:
             },
             "doubtful": project.doubtful(),
             "stale": project.stale,
+            "outdated": ranges(project.outdated()),
             "interrupted": interrupted,
             "adapted": project.adapted.is_file(),
             "choice": adaptation.candidate(project).is_file() and not studio.busy(number),
