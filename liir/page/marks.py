@@ -184,10 +184,20 @@ class State:
         return found
 
     def after(self, before: Self) -> Self:
-        """As it is to be once undo has led here from another state: names of that are known."""
+        """As it is to be once undo has led here from another state.
+
+        Names of that are known, and what it hid is hidden.
+        """
         names = self.names
         back = {n: o for o, n in before.called.items() if o in names and n not in names}
-        return replace(self, called={**back, **self.called})
+        hidden: dict[int | str, bool] = {thing.id: thing.hidden for thing in before.things}
+        hidden |= {point.name: point.hidden for point in before.points}
+        return replace(
+            self,
+            things=tuple(replace(t, hidden=hidden.get(t.id, t.hidden)) for t in self.things),
+            points=tuple(replace(p, hidden=hidden.get(p.name, p.hidden)) for p in self.points),
+            called={**back, **self.called},
+        )
 
     def marks(self, frame: int) -> Marks:
         """Those of a frame, empty ones if there are none."""

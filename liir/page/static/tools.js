@@ -11,9 +11,17 @@ export function addTools(editor, view, options) {
   const near = ([x, y]) => Object.entries(view.points).filter(([n]) => !view.hidden.has(n))
     .map(([n, p]) => [n, Math.hypot(p.x - x, p.y - y) * view.scale]).sort((a, b) => a[1] - b[1]).find(([, d]) => d < 14)?.[0];
 
+  // Whether there is something to draw, and it would be seen; says so if not.
+  function ready(list, chosen) {
+    const each = editor.project[list].find((one) => (list === 'objects' ? one.id : one.name) === chosen);
+    if (!each) editor.tell(list === 'objects' ? 'Add an object first.' : 'Add a keypoint first.');
+    else if (each.hidden) editor.tell(`“${each.name}” is hidden: show it first, with the eye beside its name.`);
+    return each && !each.hidden;
+  }
+
   function begin(at, negative) {
     if (editor.playing) editor.pause();
-    if (editor.tool !== 'point' && value() === null) return editor.tell('Add an object first.');
+    if (editor.tool !== 'point' && !ready('objects', editor.object)) return;
     editor.drawing = true; last = at; touched = false;
     if (editor.tool === 'smart') {
       if (!editor.scribble) { editor.scribble = new Uint8Array(view.labels.length); base = view.labels.slice(); }
@@ -21,9 +29,9 @@ export function addTools(editor, view, options) {
     }
     if (editor.tool === 'point') {
       const hit = near(at);
+      if (!hit && !ready('points', editor.point)) { editor.drawing = false; return; }
       if (hit) { editor.point = hit; moved = hit; }
-      else if (editor.point && inside(at)) { moved = editor.point; view.points[moved] = { x: at[0], y: at[1], visible: true, confidence: 1 }; }
-      else if (!editor.point) { editor.drawing = false; return editor.tell('Add a keypoint first.'); }
+      else if (inside(at)) { moved = editor.point; view.points[moved] = { x: at[0], y: at[1], visible: true, confidence: 1 }; }
       view.chosenPoint = editor.point; editor.changed(); view.draw();
       return;
     }
@@ -83,7 +91,7 @@ export function addTools(editor, view, options) {
   }
 
   function click(at) {
-    if (value() === null) return editor.tell('Add an object first.');
+    if (!ready('objects', editor.object)) return;
     if (editor.tool === 'fill') { if (fill(view.labels, view.width, view.height, Math.floor(at[0]), Math.floor(at[1]), value())) { view.paint(); editor.commit(); } return; }
     const [first] = view.path;
     if (first && view.path.length > 2 && Math.hypot(first[0] - at[0], first[1] - at[1]) * view.scale < 10) return close();

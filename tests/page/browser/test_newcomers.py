@@ -113,3 +113,45 @@ def test_playing_shows_no_other_frame_s_labels(tab, clip):
     seen = tab.ask("() => seen")
     assert len({frame for frame, _ in seen}) > 5
     assert all(right for _, right in seen)
+
+
+def test_an_export_of_labels_from_before_a_change_says_so(tab, clip):
+    tab.open(clip)
+    tab.drag((8, 20), (20, 32))
+    tab.propagate()
+    tab.export("masks")
+    assert not tab.page.is_visible("#toast")
+    tab.go(6)
+    tab.until("liir.editor.source === 'tracked'")
+    tab.drag((40, 20), (50, 24))
+    tab.until("liir.editor.project.stale === 6")
+    tab.go(7)
+    tab.until("document.getElementById('kind').textContent === 'from before your change'")
+    tab.export("masks")
+    tab.until("!document.getElementById('toast').hidden")
+    assert "frames from 6 on are from before your last change" in tab.page.inner_text("#toast")
+
+
+def test_nothing_is_painted_on_a_hidden_object(tab, clip):
+    tab.open(clip)
+    tab.drag((8, 20), (20, 32))
+    painted = tab.labels()
+    tab.page.get_by_label("Hide object 1").click()
+    tab.until("liir.editor.project.objects[0].hidden")
+    tab.saved()
+    tab.drag((40, 20), (50, 24))
+    tab.until("document.getElementById('toast').textContent.includes('is hidden')")
+    assert np.array_equal(tab.labels(), painted)
+    tab.page.get_by_label("Hide object 1").click()
+    tab.until("!liir.editor.project.objects[0].hidden")
+    tab.drag((40, 20), (50, 24))
+    tab.page.get_by_label("Hide object 1").click()
+    tab.until("liir.editor.project.objects[0].hidden")
+    tab.press("Control+z")
+    tab.until(f"liir.view.labels[20 * 64 + 45] === {painted[20, 45]}")
+    assert tab.project()["objects"][0]["hidden"]
+    tab.page.get_by_label("Hide object 1").click()
+    tab.until("!liir.editor.project.objects[0].hidden")
+    tab.press("Control+Shift+z")
+    tab.until("liir.view.labels[20 * 64 + 45] === 1")
+    assert not tab.project()["objects"][0]["hidden"]
