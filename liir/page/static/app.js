@@ -58,7 +58,7 @@ $('undo').onclick = () => editor.step('undo');
 $('redo').onclick = () => editor.step('redo');
 $('project-name').onchange = () => { const name = $('project-name').value.trim(); if (name) editor.act('PATCH', '', { name }); };
 $('help-open').onclick = () => $('help').showModal();
-editor.addEventListener('saving', () => { $('saved').textContent = editor.waiting ? 'Saving…' : 'Saved'; });
+editor.addEventListener('saving', () => { $('saved').textContent = editor.waiting ? editor.doing || 'Saving…' : editor.unsaved ? 'Not saved' : 'Saved'; });
 editor.addEventListener('project', () => {
   const p = editor.project;
   $('undo').disabled = !p?.undo; $('redo').disabled = !p?.redo;

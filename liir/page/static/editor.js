@@ -72,6 +72,7 @@ export class Editor extends EventTarget {
     const frame = this.frame, { changes } = this, found = await this.get(frame).catch(() => null);
     if (!found || frame !== this.frame || this.drawing) return;
     if (!whatever && (this.waiting || changes !== this.changes)) return;
+    this.keep(frame, found.labels, found.points);
     this.key = found.key; this.version = found.version; this.source = found.source; this.drawnPoints = found.drawn;
     this.view.points = structuredClone(found.points); this.view.chosenPoint = this.point; this.view.paint(found.labels.slice());
     this.dispatchEvent(new Event('frame'));
@@ -109,9 +110,13 @@ export class Editor extends EventTarget {
   // Changes go to the server one after the other, each on top of what the one before it left.
   change(work) {
     this.waiting++; this.changes++; this.dispatchEvent(new Event('saving'));
-    this.queue = this.queue.then(work).catch(async (error) => {
+    this.queue = this.queue.then(work).then(() => { this.unsaved = false; }, async (error) => {
+      this.unsaved = true;
       this.tell(error.status === 412 ? 'This frame was changed in another tab: here is what is there now.' : error.message);
+      const { kept } = this;
       this.key = null; this.cache.clear();
+      // What could not be saved must not look as if it were.
+      if (kept?.frame === this.frame) { this.view.points = structuredClone(kept.points); this.view.paint(kept.labels.slice()); }
       await this.load(true);
     }).finally(async () => {
       this.waiting--;
@@ -128,7 +133,7 @@ export class Editor extends EventTarget {
     const frame = this.frame, labels = this.view.labels.slice();
     return this.change(async () => {
       const told = await ask('PUT', `${this.base}/frames/${frame}/labels`, { labels: await pack(labels), version: this.versionOf(frame) });
-      this.note(frame, told.version);
+      this.note(frame, told.version); this.keep(frame, labels);
     });
   }
 
@@ -136,9 +141,12 @@ export class Editor extends EventTarget {
     const frame = this.frame;
     return this.change(async () => {
       const told = await ask('PUT', `${this.base}/frames/${frame}/points`, { places, version: this.versionOf(frame) });
-      this.note(frame, told.version);
+      this.note(frame, told.version); this.keep(frame, undefined, Object.fromEntries(Object.entries({ ...this.kept?.points, ...places }).filter(([, p]) => p)));
     });
   }
+
+  // What the server has of the frame shown.
+  keep(frame, labels = this.kept?.labels, points = this.kept?.points) { if (frame === this.frame) this.kept = { frame, labels, points }; }
 
   versionOf(frame) { return this.project.annotated[frame] || 'none'; }
   note(frame, version) {

@@ -67,6 +67,7 @@ export function addTools(editor, view, options) {
   async function grow() {
     const frame = editor.frame, strokes = editor.scribble;
     if (!strokes || !base) return;
+    editor.doing = 'Growing…';
     await editor.change(async () => {
       // What other objects have is theirs: to the strokes it is background.
       const labels = base.slice(), ids = new Set(strokes), others = strokes.map((s, i) => s || (labels[i] && !ids.has(labels[i]) ? 255 : 0));
@@ -78,9 +79,11 @@ export function addTools(editor, view, options) {
       }
       const saved = await ask('PUT', `${editor.base}/frames/${frame}/labels`, { labels: await pack(labels), version: editor.versionOf(frame) });
       editor.note(frame, saved.version);
+      editor.keep(frame, labels);
       if (frame === editor.frame) { view.paint(labels); editor.key = null; }
       if (!hinted) { hinted = true; editor.tell('Too far? Alt-scribble there, or lower Reach.'); }
     });
+    editor.doing = null;
   }
 
   function close() {

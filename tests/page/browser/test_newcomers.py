@@ -155,3 +155,20 @@ def test_nothing_is_painted_on_a_hidden_object(tab, clip):
     tab.press("Control+Shift+z")
     tab.until("liir.view.labels[20 * 64 + 45] === 1")
     assert not tab.project()["objects"][0]["hidden"]
+
+
+def test_what_a_dead_server_did_not_save_is_not_shown_as_saved(open_tab, process, clip):
+    tab = open_tab(process.url)
+    tab.open(clip)
+    tab.drag((8, 20), (20, 32))
+    painted = tab.labels()
+    tab.until("document.getElementById('saved').textContent === 'Saved'")
+    process.kill()
+    tab.drag((40, 20), (50, 24))
+    tab.until("document.getElementById('saved').textContent === 'Not saved'")
+    assert np.array_equal(tab.labels(), painted)
+    process.start()
+    tab.until("document.getElementById('toast').textContent === 'Connected again.'")
+    tab.drag((40, 20), (50, 24))
+    tab.until("document.getElementById('saved').textContent === 'Saved'")
+    assert tab.labels()[22, 45] == 1
