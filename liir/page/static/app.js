@@ -98,7 +98,7 @@ addEventListener('keydown', (event) => {
   if (arrows && arrows[0] && event.target.type !== 'radio') { event.preventDefault(); editor.go(editor.frame + arrows[0] * (event.shiftKey ? 10 : 1)); return; }
   if (key === 'Home' || key === 'End') { event.preventDefault(); editor.go(key === 'Home' ? 0 : editor.project.clip.length - 1); return; }
   if (key === ' ') { if (!control) { event.preventDefault(); space = true; } return; }
-  if (key === 'Enter') { if (!control) { if (view.keyboard && !(editor.tool === 'polygon' && event.shiftKey)) tools.use(false); else tools.close(); } return; }
+  if (key === 'Enter') { if (!control) { if (view.keyboard && !(editor.tool === 'polygon' && event.shiftKey)) tools.use(event.shiftKey); else tools.close(); } return; }
   if (key === 'Escape') { tools.cancel(); return; }
   if (TOOLS[key]) editor.setTool(TOOLS[key]);
   else if (/^[1-9]$/.test(key)) { const chosen = editor.project.objects[key - 1]; if (chosen) { editor.object = chosen.id; if (editor.tool === 'point') editor.setTool('brush'); editor.changed(); } }

@@ -1,12 +1,13 @@
 // Label images are arrays of whole numbers, and so is everything drawn into them: a pixel belongs
 // to a shape if its centre does. Each shape tells whether it changed anything.
 
-export function stroke(labels, width, height, x0, y0, x1, y1, radius, value) {
+// `only`: the one value that may be painted over, if not all may.
+export function stroke(labels, width, height, x0, y0, x1, y1, radius, value, only = null) {
   const left = Math.max(0, Math.floor(Math.min(x0, x1) - radius)), right = Math.min(width - 1, Math.ceil(Math.max(x0, x1) + radius));
   const top = Math.max(0, Math.floor(Math.min(y0, y1) - radius)), bottom = Math.min(height - 1, Math.ceil(Math.max(y0, y1) + radius));
   const dx = x1 - x0, dy = y1 - y0, length = dx * dx + dy * dy, reach = Math.max(radius, 0.5) ** 2;
   let changed = false;
-  const set = (at) => { if (labels[at] !== value) { labels[at] = value; changed = true; } };
+  const set = (at) => { if (labels[at] !== value && (only === null || labels[at] === only)) { labels[at] = value; changed = true; } };
   for (let y = top; y <= bottom; y++) for (let x = left; x <= right; x++) {
     const px = x + 0.5 - x0, py = y + 0.5 - y0;
     const along = length ? Math.min(1, Math.max(0, (px * dx + py * dy) / length)) : 0;

@@ -4,7 +4,7 @@ import { fill, polygon, stroke } from './raster.js';
 
 export function addTools(editor, view, options) {
   const canvas = view.canvas, touches = new Map();
-  let hinted = false, touched = false, last = null, panning = false, moved = null, pen = false, base = null;
+  let hinted = false, touched = false, only = null, last = null, panning = false, moved = null, pen = false, base = null;
 
   const value = () => (editor.tool === 'erase' ? 0 : editor.object);
   const inside = ([x, y]) => x >= 0 && y >= 0 && x < view.width && y < view.height;
@@ -19,10 +19,10 @@ export function addTools(editor, view, options) {
     return each && !each.hidden;
   }
 
-  function begin(at, negative) {
+  function begin(at, negative, all) {
     if (editor.playing) editor.pause();
     if (editor.tool !== 'point' && !ready('objects', editor.object)) return;
-    editor.drawing = true; last = at; touched = false;
+    editor.drawing = true; last = at; touched = false; only = editor.tool === 'erase' && !all ? editor.object : null;
     if (editor.tool === 'smart') {
       if (!editor.scribble) { editor.scribble = new Uint8Array(view.labels.length); base = view.labels.slice(); }
       view.scribble = editor.scribble; editor.negative = negative || options.negative();
@@ -46,7 +46,7 @@ export function addTools(editor, view, options) {
     }
     const target = editor.tool === 'smart' ? editor.scribble : view.labels;
     const radius = editor.tool === 'smart' ? Math.max(1, Math.min(view.radius, 4)) : view.radius;
-    touched = stroke(target, view.width, view.height, ...last, ...at, radius, editor.tool === 'smart' && editor.negative ? 255 : value()) || touched;
+    touched = stroke(target, view.width, view.height, ...last, ...at, radius, editor.tool === 'smart' && editor.negative ? 255 : value(), only) || touched;
     last = at; view.paint();
   }
 
@@ -59,7 +59,9 @@ export function addTools(editor, view, options) {
       await editor.place({ [name]: { x, y, visible } });
       const next = editor.project.points.find((p) => !view.points[p.name]);
       if (next && !options.stay) { editor.point = next.name; view.chosenPoint = next.name; editor.changed(); }
-    } else if (!touched) return;  // beside the picture, or as it was: no annotation
+    } else if (!touched) {  // beside the picture, or as it was: no annotation
+      if (only !== null && view.labels.some((v) => v && v !== only)) editor.tell('Only the chosen object is erased; hold Shift to erase all.');
+    }
     else if (editor.tool === 'smart') await grow();
     else await editor.commit();
   }
@@ -110,7 +112,7 @@ export function addTools(editor, view, options) {
     panning = editor.tool === 'pan' || options.space() || event.button === 1 || (pen && event.pointerType === 'touch');
     canvas.classList.toggle('panning', panning);
     if (panning || event.button > 1) return;
-    if (clicks()) click(view.at(event)); else begin(view.at(event), event.altKey || event.button === 2);
+    if (clicks()) click(view.at(event)); else begin(view.at(event), event.altKey || event.button === 2, event.shiftKey);
   });
   canvas.addEventListener('pointermove', (event) => {
     const before = touches.get(event.pointerId);
@@ -145,6 +147,6 @@ export function addTools(editor, view, options) {
       view.cursor = [Math.min(view.width - 0.5, Math.max(0.5, view.cursor[0] + dx)), Math.min(view.height - 0.5, Math.max(0.5, view.cursor[1] + dy))];
       view.draw();
     },
-    use(negative) { if (!view.cursor) this.nudge(0, 0); if (clicks()) click(view.cursor); else if (editor.tool !== 'pan') { begin(view.cursor, negative); end(); } },
+    use(all) { if (!view.cursor) this.nudge(0, 0); if (clicks()) click(view.cursor); else if (editor.tool !== 'pan') { begin(view.cursor, false, all); end(); } },
   };
 }

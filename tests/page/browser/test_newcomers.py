@@ -172,3 +172,23 @@ def test_what_a_dead_server_did_not_save_is_not_shown_as_saved(open_tab, process
     tab.drag((40, 20), (50, 24))
     tab.until("document.getElementById('saved').textContent === 'Saved'")
     assert tab.labels()[22, 45] == 1
+
+
+def test_the_eraser_takes_the_chosen_object_alone(tab, clip):
+    tab.open(clip)
+    tab.drag((8, 20), (50, 20))
+    tab.add_object()
+    tab.drag((8, 30), (50, 30))
+    painted = tab.labels()
+    tab.press("e")
+    tab.drag((20, 14), (20, 36))
+    erased = tab.labels()
+    assert not (erased[:, 20] == 2).any()
+    assert np.array_equal(erased == 1, painted == 1)
+    tab.drag((40, 20), (45, 20))
+    assert np.array_equal(tab.labels(), erased)
+    assert "Shift" in tab.page.inner_text("#toast")
+    tab.page.keyboard.down("Shift")
+    tab.drag((20, 14), (20, 36))
+    tab.page.keyboard.up("Shift")
+    assert not tab.labels()[:, 20].any()
