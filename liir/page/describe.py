@@ -22,6 +22,8 @@ def describe_project(studio: Studio, number: str) -> dict[str, Any]:
         state, history = project.state, project.history
         confidence = project.confidence()
         tasks = [task.describe() for task in studio.tasks(number)]
+        model = project.settings.model or studio.models.default
+        own = studio.models.own(model, project.adapted if model == "adapted" else None)
         interrupted = None
         if project.plan is not None and not studio.busy(number):
             done = list(project.run.frames)
@@ -37,6 +39,7 @@ def describe_project(studio: Studio, number: str) -> dict[str, Any]:
             "points": [asdict(point) for point in state.points],
             "annotated": {str(frame): marks.version for frame, marks in state.frames.items()},
             "settings": asdict(project.settings),
+            "own": own,
             "undo": history.undoable,
             "redo": history.redoable,
             "tracked": {str(frame): number for frame, number in project.versions().items()},

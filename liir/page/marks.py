@@ -24,6 +24,10 @@ T = TypeVar("T")
 MOST_STEPS = 200
 """Actions that can be undone."""
 MOST_POINTS = 200
+# None is like those of the first objects, which points mostly lie on.
+_POINT_COLOURS = (
+    "#d0006f", "#b6f500", "#5b2be0", "#ff9d8a", "#00f0c8", "#7a4a12", "#e5b8ff", "#2f4b26",
+)  # fmt: skip
 NOTHING = "none"
 """The version of a frame that nobody has annotated."""
 
@@ -255,8 +259,7 @@ class State:
             raise InputError(f"there is a point {name!r} already: give another name")
         if len(self.points) >= MOST_POINTS:
             raise InputError(f"there cannot be more than {MOST_POINTS} points: delete one")
-        red, green, blue = (int(value) for value in colours()[9 + len(self.points) % 200])
-        point = Point(name, f"#{red:02x}{green:02x}{blue:02x}")
+        point = Point(name, _POINT_COLOURS[len(self.points) % len(_POINT_COLOURS)])
         return replace(self, points=(*self.points, point))
 
     def renamed_point(self, name: str, new: str | None) -> Self:

@@ -77,12 +77,13 @@ const KEYS = [
   ['[ ]', 'Smaller, larger brush', null], ['← →', 'One frame back, on (Shift: ten)', null], ['Home End', 'First, last frame', null],
   ['l', 'Play, pause', () => editor.play()], ['d', 'Next doubtful frame', () => timeline.doubt()], ['r', 'Propagate', () => runs.start()],
   ['Ctrl+Z', 'Undo', null], ['Ctrl+Shift+Z', 'Redo', null], ['Space', 'Held: move the view; wheel zooms', null], ['0', 'Whole frame', () => view.fit()],
-  ['v', 'Keypoint seen or not', () => toggle()], ['Delete', 'Take the keypoint away', () => remove()], ['c', 'Keyboard cursor: arrows, Enter', () => cursor()], ['Enter Esc', 'Close, give up a polygon', null], ['?', 'This help', () => $('help').showModal()],
+  ['v', 'Keypoint seen or not', () => toggle()], ['Delete', 'Take the keypoint away', () => remove()], ['c', 'Keyboard cursor: arrows, Enter', () => cursor()], ['Enter Esc', 'Close, give up a polygon', null], ['Shift+Enter', 'The same with the keyboard cursor', null],
+  ['Alt', 'Held, or right button: smart stroke on what is not the object', null], ['Shift', 'Held: erase all objects', null], ['?', 'This help', () => $('help').showModal()],
 ];
 $('keys').append(...KEYS.map(([keys, words]) => make('div', {}, make('dt', {}, ...keys.split(' ').flatMap((k) => [make('kbd', {}, k), ' '])), make('dd', {}, words))));
 const TOOLS = { b: 'brush', e: 'erase', p: 'polygon', f: 'fill', s: 'smart', k: 'point', h: 'pan' };
 function toggle() { const name = editor.point, at = view.points[name]; if (at) { at.visible = !at.visible; view.draw(); editor.place({ [name]: { x: at.x, y: at.y, visible: at.visible } }); } }
-function remove() { if (editor.tool === 'point' && editor.drawnPoints?.includes(editor.point)) { editor.place({ [editor.point]: null }); editor.key = null; } }
+function remove() { if (editor.tool === 'point' && editor.drawnPoints?.includes(editor.point)) editor.forget(editor.point); }
 function cursor() { view.keyboard = !view.keyboard; view.cursor = view.keyboard ? [view.width / 2, view.height / 2] : null; $('canvas').focus(); view.draw(); tell(view.keyboard ? 'Keyboard cursor: arrow keys move it, Enter uses the tool, C ends.' : ''); }
 
 addEventListener('keydown', (event) => {
@@ -114,12 +115,17 @@ addEventListener('keyup', (event) => { if (event.key === ' ') space = false; });
 
 // --- Start
 
+function day(seconds) {
+  const then = new Date(1000 * seconds), today = then.toDateString() === new Date().toDateString();
+  return `${today ? 'today' : then.toLocaleDateString()} ${then.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })}`;
+}
+
 async function start() {
   editor.close(); document.title = 'liir';
   const projects = await ask('GET', '/projects');
   $('projects-section').hidden = !projects.length;
   $('projects').replaceChildren(...projects.map((p) => {
-    const words = p.error || `${p.frames} frames, ${p.width}×${p.height}, ${p.annotated} annotated`;
+    const words = p.error || `${p.frames} frames, ${p.width}×${p.height}, ${p.annotated} annotated, changed ${day(p.changed)}`;
     const picture = make('img', { alt: '', loading: 'lazy', src: p.error ? 'icon.svg' : `/api/projects/${p.id}/frames/0/picture` });
     const remove = make('button', { className: 'small', 'aria-label': `Delete ${p.name}` }, 'Delete');
     remove.onclick = async () => {

@@ -148,6 +148,13 @@ export class Editor extends EventTarget {
   // What the server has of the frame shown.
   keep(frame, labels = this.kept?.labels, points = this.kept?.points) { if (frame === this.frame) this.kept = { frame, labels, points }; }
 
+  // Takes away what was drawn: the frame's all, or a point's place. What was tracked shows instead, and may look the same.
+  async forget(point = null) {
+    const { frame } = this, gone = () => this.project.tracked[frame] !== undefined && this.tell('Your mark is gone; shown is what was tracked.');
+    if (point === null) { if (await this.act('DELETE', `/frames/${frame}`)) gone(); } else { await this.place({ [point]: null }); if (!this.unsaved) gone(); }
+    this.key = null; await this.load();
+  }
+
   versionOf(frame) { return this.project.annotated[frame] || 'none'; }
   note(frame, version) {
     if (version === 'none') delete this.project.annotated[frame]; else this.project.annotated[frame] = version;

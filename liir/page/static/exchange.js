@@ -30,5 +30,4 @@ export function addExchange(editor) {
     const told = await editor.act('POST', `/import?frame=${editor.frame}`, form);
     if (told) { editor.cache.clear(); editor.key = null; await editor.go(told.imported.includes(editor.frame) ? editor.frame : told.imported[0]); editor.tell(`Imported: ${told.imported.length} frame${told.imported.length > 1 ? 's' : ''}.`); }
   };
-  $('forget').onclick = async () => { await editor.act('DELETE', `/frames/${editor.frame}`); editor.key = null; editor.load(); };
 }

@@ -42,7 +42,7 @@ export function addTimeline(editor) {
     const p = editor.project, among = (ranges) => ranges.some(([a, b]) => a <= editor.frame && editor.frame <= b);
     const kind = p.annotated[editor.frame] ? 'drawn' : among(p.outdated) ? 'outdated' : among(p.labelled) ? 'tracked' : 'none';
     $('kind').textContent = { drawn: 'annotated', outdated: 'from before your change', tracked: 'propagated', none: 'no labels yet' }[kind];
-    $('kind').className = `tag ${kind}`;
+    $('kind').className = `tag ${kind}`; $('forget').hidden = kind !== 'drawn';
   }
   let seen = null;
   editor.addEventListener('project', () => { const key = editor.project && `${editor.project.revision}${JSON.stringify(editor.project.annotated)}`; if (key !== seen) { seen = key; draw(); } if (key) tag(); });
@@ -58,6 +58,10 @@ export function addTimeline(editor) {
   $('previous').onclick = () => editor.go(editor.frame - 1);
   $('next').onclick = () => editor.go(editor.frame + 1);
   $('play').onclick = () => editor.play();
+  $('forget').onclick = () => editor.forget();
+  const point = (event) => editor.go((event.offsetX / canvas.clientWidth) * (editor.project.clip.length - 1));
+  canvas.onpointerdown = (event) => { canvas.setPointerCapture(event.pointerId); point(event); };
+  canvas.onpointermove = (event) => { if (event.buttons) point(event); };
   const doubt = () => { const d = editor.project.doubtful; if (d.length) editor.go(d.find((f) => f > editor.frame) ?? d[0]); };
   $('doubtful').onclick = doubt;
   return { doubt };

@@ -192,3 +192,30 @@ def test_the_eraser_takes_the_chosen_object_alone(tab, clip):
     tab.drag((20, 14), (20, 36))
     tab.page.keyboard.up("Shift")
     assert not tab.labels()[:, 20].any()
+
+
+def test_small_things_that_made_people_hesitate(tab, clip):
+    tab.open(clip)
+    tab.drag((8, 20), (20, 32))
+    tab.propagate()
+    assert "The model's: 48" in tab.page.locator("#size").text_content()
+    box = tab.page.locator("#track").bounding_box()
+    tab.page.mouse.click(box["x"] + box["width"] * 12 / 19, box["y"] + 20)  # the curve
+    tab.until("liir.editor.frame === 12")
+    assert not tab.page.is_visible("#forget")
+    tab.go(0)
+    name = tab.page.get_by_label("Name of object 1")
+    name.dblclick()
+    tab.page.wait_for_timeout(50)
+    tab.page.keyboard.type("girl")
+    tab.press("Enter")
+    tab.until("liir.editor.project.objects[0].name === 'girl'")
+    tab.page.get_by_label("More for girl").click()
+    assert tab.page.get_by_label("More for girl").get_attribute("aria-expanded") == "true"
+    tab.press("Escape")
+    assert tab.page.get_by_label("More for girl").get_attribute("aria-expanded") == "false"
+    tab.page.click("#forget")
+    tab.until("document.getElementById('toast').textContent.startsWith('Your mark is gone')")
+    assert tab.project()["annotated"] == {}
+    tab.page.goto(tab.url)
+    tab.until("document.querySelector('#projects li')?.textContent.includes('changed today')")
