@@ -117,7 +117,7 @@ addEventListener('keyup', (event) => { if (event.key === ' ') space = false; });
 
 function day(seconds) {
   const then = new Date(1000 * seconds), today = then.toDateString() === new Date().toDateString();
-  return `${today ? 'today' : then.toLocaleDateString()} ${then.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })}`;
+  return `${today ? 'today' : then.toLocaleDateString()} ${then.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' })}`;
 }
 
 async function start() {
@@ -125,14 +125,14 @@ async function start() {
   const projects = await ask('GET', '/projects');
   $('projects-section').hidden = !projects.length;
   $('projects').replaceChildren(...projects.map((p) => {
-    const words = p.error || `${p.frames} frames, ${p.width}×${p.height}, ${p.annotated} annotated, changed ${day(p.changed)}`;
+    const words = p.error || `${p.frames} frames, ${p.width}×${p.height}, ${p.annotated} annotated`;
     const picture = make('img', { alt: '', loading: 'lazy', src: p.error ? 'icon.svg' : `/api/projects/${p.id}/frames/0/picture` });
     const remove = make('button', { className: 'small', 'aria-label': `Delete ${p.name}` }, 'Delete');
     remove.onclick = async () => {
       if (!await question(`Delete “${p.name}”, its video, annotations and labels?`, null, 'Delete')) return;
       await ask('DELETE', `/projects/${p.id}`).catch((error) => tell(error.message)); start();
     };
-    return make('li', {}, make('a', { href: `#${p.id}` }, picture, make('div', {}, make('strong', {}, p.name), make('span', { className: 'quiet' }, words))), remove);
+    return make('li', {}, make('a', { href: `#${p.id}` }, picture, make('div', {}, make('strong', {}, p.name), make('span', { className: 'quiet' }, words), make('span', { className: 'quiet day' }, `changed ${day(p.changed)}`))), remove);
   }));
 }
 

@@ -57,7 +57,8 @@ export class Editor extends EventTarget {
     const key = this.keyOf(frame), known = this.known(frame), asked = this.asked.get(`${frame} ${key}`);
     if (known || asked) return known || asked;
     const coming = (async () => {
-      const told = await ask('GET', `${this.base}/frames/${frame}`);
+      const p = this.project, nothing = p.annotated[frame] === undefined && p.tracked[frame] === undefined;
+      const told = nothing ? { version: 'none', source: 'none', labels: null, points: {}, drawn: [] } : await ask('GET', `${this.base}/frames/${frame}`);
       return { ...told, key, labels: await unpack(told.labels, this.project.clip.width * this.project.clip.height) };
     })();
     this.asked.set(`${frame} ${key}`, coming);

@@ -68,15 +68,15 @@ export class Frames {
   async play(each, ended) {
     this.playing = true;
     if (this.usable) {
-      const { video } = this;
+      const { video } = this, turn = this.turn = {};  // one loop at a time
       const step = async (_, meta) => {
-        if (!this.playing) return;
+        if (!this.playing || this.turn !== turn) return;
         this.index = this.wanted = Math.min(this.clip.length - 1, Math.round(meta.mediaTime * this.clip.rate));
         this.source = video;
         this.drawn(video, this.index);
         const wait = each(this.index);
         if (wait) { video.pause(); await wait; }
-        if (!this.playing) return;
+        if (!this.playing || this.turn !== turn) return;
         if (this.index >= this.clip.length - 1) { this.pause(); return ended(); }
         video.requestVideoFrameCallback(step);
         if (wait) video.play().catch(() => {});

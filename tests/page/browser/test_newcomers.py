@@ -64,7 +64,7 @@ def test_a_click_beside_the_picture_annotates_nothing(tab, clip):
     tab.propagate()
     tab.go(1)
     tab.until("liir.editor.source === 'tracked' && liir.view.labels.includes(1)")
-    left, middle, right = tab.on_screen((0, 24), (32, 24), (64, 24))
+    (left,) = tab.on_screen((0, 24))
     assert left[0] > tab.ask("() => liir.view.canvas.getBoundingClientRect().left") + 2
     for tool in ("brush", "erase", "smart"):
         tab.tool(tool)
@@ -105,7 +105,8 @@ def test_playing_shows_no_other_frame_s_labels(tab, clip):
         """() => { window.seen = []; const { view, editor } = liir, render = view.render.bind(view);
         view.render = () => {
             render();
-            if (editor.playing && !view.held) seen.push([editor.frame, editor.key === editor.keyOf(editor.frame)]);
+            if (!editor.playing || view.held) return;
+            seen.push([editor.frame, editor.key === editor.keyOf(editor.frame)]);
         } }"""
     )
     tab.press("l")
