@@ -86,7 +86,7 @@ def keep(studio: Studio, number: str, which: str) -> None:
                 shutil.rmtree(project.results.folder.path, ignore_errors=True)
                 after(project).rename(project.results.folder.path)
                 project.results.refresh()
-                project.stale = None
+                project.follow(project.state, None)
         _discard(project)
         project.revision += 1
         project.save()

@@ -22,6 +22,8 @@ def describe_project(studio: Studio, number: str) -> dict[str, Any]:
         state, history = project.state, project.history
         confidence = project.confidence()
         tasks = [task.describe() for task in studio.tasks(number)]
+        model = project.settings.model or studio.models.default
+        own = studio.models.own(model, project.adapted if model == "adapted" else None)
         interrupted = None
         if project.plan is not None and not studio.busy(number):
             done = list(project.run.frames)
@@ -37,8 +39,10 @@ def describe_project(studio: Studio, number: str) -> dict[str, Any]:
             "points": [asdict(point) for point in state.points],
             "annotated": {str(frame): marks.version for frame, marks in state.frames.items()},
             "settings": asdict(project.settings),
+            "own": own,
             "undo": history.undoable,
             "redo": history.redoable,
+            "tracked": {str(frame): number for frame, number in project.versions().items()},
             "labelled": ranges(project.labelled()),
             "confidence": {
                 str(frame): {str(i): round(sure, 3) for i, sure in row.items()}
@@ -46,6 +50,7 @@ def describe_project(studio: Studio, number: str) -> dict[str, Any]:
             },
             "doubtful": project.doubtful(),
             "stale": project.stale,
+            "outdated": ranges(project.outdated()),
             "interrupted": interrupted,
             "adapted": project.adapted.is_file(),
             "choice": adaptation.candidate(project).is_file() and not studio.busy(number),

@@ -24,6 +24,10 @@ T = TypeVar("T")
 MOST_STEPS = 200
 """Actions that can be undone."""
 MOST_POINTS = 200
+# None is like those of the first objects, which points mostly lie on.
+_POINT_COLOURS = (
+    "#d0006f", "#b6f500", "#5b2be0", "#ff9d8a", "#00f0c8", "#7a4a12", "#e5b8ff", "#2f4b26",
+)  # fmt: skip
 NOTHING = "none"
 """The version of a frame that nobody has annotated."""
 
@@ -184,10 +188,20 @@ class State:
         return found
 
     def after(self, before: Self) -> Self:
-        """As it is to be once undo has led here from another state: names of that are known."""
+        """As it is to be once undo has led here from another state.
+
+        Names of that are known, and what it hid is hidden.
+        """
         names = self.names
         back = {n: o for o, n in before.called.items() if o in names and n not in names}
-        return replace(self, called={**back, **self.called})
+        hidden: dict[int | str, bool] = {thing.id: thing.hidden for thing in before.things}
+        hidden |= {point.name: point.hidden for point in before.points}
+        return replace(
+            self,
+            things=tuple(replace(t, hidden=hidden.get(t.id, t.hidden)) for t in self.things),
+            points=tuple(replace(p, hidden=hidden.get(p.name, p.hidden)) for p in self.points),
+            called={**back, **self.called},
+        )
 
     def marks(self, frame: int) -> Marks:
         """Those of a frame, empty ones if there are none."""
@@ -245,8 +259,7 @@ class State:
             raise InputError(f"there is a point {name!r} already: give another name")
         if len(self.points) >= MOST_POINTS:
             raise InputError(f"there cannot be more than {MOST_POINTS} points: delete one")
-        red, green, blue = (int(value) for value in colours()[9 + len(self.points) % 200])
-        point = Point(name, f"#{red:02x}{green:02x}{blue:02x}")
+        point = Point(name, _POINT_COLOURS[len(self.points) % len(_POINT_COLOURS)])
         return replace(self, points=(*self.points, point))
 
     def renamed_point(self, name: str, new: str | None) -> Self:

@@ -154,7 +154,7 @@ def _check_header(path: Path) -> None:
             except InputError:
                 raise
             except Exception as error:  # Pillow's readers raise almost anything
-                raise InputError(f"is not an image ({type(error).__name__})") from None
+                raise InputError(f"not an image ({type(error).__name__})") from None
             return
         try:
             with av.open(f"file:{path.absolute()}", container_options=dict(LOCAL_ONLY)) as file:
@@ -163,7 +163,7 @@ def _check_header(path: Path) -> None:
         except (av.FFmpegError, OSError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
-            raise InputError("is not a video that can be read") from None
+            raise InputError("not a video that can be read") from None
 
 
 def _steady_rate(path: Path, length: int) -> float | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
-from liir.encoder import Model, load
+from liir.encoder import Model, load, read_header
 from liir.errors import InputError
 
 _WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -54,6 +55,13 @@ class Models:
             raise InputError(f"there is no model {name!r}; there are {', '.join(self.names)}")
         return self._sources[name]
 
+    def own(self, name: str, path: Path | None = None) -> dict[str, int] | None:
+        """Size, radius and references that a model of a file tracks with, if it is one."""
+        path = path or Path(self._sources.get(name, name))
+        if not path.is_file():
+            path = _WEIGHTS / f"{path}.safetensors"
+        return _own(path, path.stat().st_mtime_ns) if path.is_file() else None
+
     def get(self, name: str, path: Path | None = None) -> Model:
         """The model of that name, or that of a file, which goes by the name.
 
@@ -67,3 +75,13 @@ class Models:
                 self._held = None  # never two in memory
                 self._held = source, stamp, load(source, device=self._device, dtype=self._dtype)
             return self._held[2]
+
+
+@lru_cache
+def _own(path: Path, stamp: int) -> dict[str, int] | None:
+    """Of weights that were last written then."""
+    try:
+        config = read_header(path)[0].tracking
+    except InputError:
+        return None
+    return {"size": config.size, "radius": config.radius, "references": len(config.recent)}

@@ -65,8 +65,8 @@ class Project:
         self.results = Results(self.folder / "results", self.stems)
         self.run = Results(self.folder / "run", self.stems)
         self.plan: Plan | None = None
-        self.changed: int | None = None  # since the run under way has begun, from which frame on
         self.history = History(State())
+        self.follow(self.state, self.stale)
 
     # --- Disk
 
@@ -97,6 +97,7 @@ class Project:
         except (AssertionError, LookupError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{folder / FILE}: is damaged ({error})") from None
         project.history = History(state)
+        project.follow(state, project.stale)
         project.results.refresh()
         if (folder / "run.json").is_file():
             try:
@@ -196,7 +197,7 @@ class Project:
             old = self.state
             write_state(self.annotations_path, old, state, self.size, self.frame_name)
             (self.history.push if keep else self.history.amend)(state)
-            self._outdate(state.first_change(old))
+            self._outdate()
 
     def step(self, count: int) -> None:
         """Undoes (-1) or does again (1).
@@ -209,16 +210,30 @@ class Project:
             new = self.history.moved(count).after(old)
             self.history.amend(new)
             write_state(self.annotations_path, old, new, self.size, self.frame_name)
-            self._outdate(new.first_change(old))
+            self._outdate()
 
-    def _outdate(self, frame: int | None) -> None:
-        """Notes that labels from a frame on no longer follow from what was drawn; None: all do."""
-        if frame is not None and (self.results.frames or self.run.frames):
-            first = min(self.state.told, default=frame)
-            # What lies before the first annotation comes from it, backwards.
-            frame = 0 if frame <= first else frame
-            self.stale = frame if self.stale is None else min(self.stale, frame)
-            self.changed = frame if self.changed is None else min(self.changed, frame)
+    def follow(self, state: State, stale: int | None) -> None:
+        """Notes what the results follow from.
+
+        Args:
+            state: What was drawn then.
+            stale: The frame from which on they follow from something earlier still; None: all do.
+        """
+        self.basis = self.begun = state, stale
+        self.stale = self._since(self.basis)
+
+    def _since(self, basis: tuple[State, int | None]) -> int | None:
+        """The frame from which on labels that followed from something else do so no more."""
+        before, stale = basis
+        frame = self.state.first_change(before)
+        if frame is None or not (self.results.frames or self.run.frames):
+            return stale
+        # What lies before the first annotation comes from it, backwards.
+        frame = 0 if frame <= min(self.state.told, default=frame) else frame
+        return frame if stale is None else min(stale, frame)
+
+    def _outdate(self) -> None:
+        self.stale = self._since(self.basis)
         self.revision += 1
         self.save()
 
@@ -337,16 +352,33 @@ class Project:
         run = set() if plan is None else {f for f in self.run.frames if plan.begin <= f < plan.end}
         return self.results.frames | run
 
+    def outdated(self) -> set[int]:
+        """Frames whose labels are from before a change of what was drawn."""
+        if self.stale is None:
+            return set()
+        changed = self._since((self.begun[0], None))  # since the run under way has begun
+        end = self.clip.length if changed is None else changed
+        run = set() if self.plan is None else set(range(self.plan.begin, self.plan.end))
+        run &= {frame for frame in self.run.frames if frame < end}
+        return {frame for frame in self.labelled() if frame >= self.stale} - run
+
+    def versions(self) -> dict[int, int]:
+        """Frame to the version of its tracked labels."""
+        told, run, labelled = dict(self.results.versions), self.run.versions, self.labelled()
+        if self.plan is not None:
+            told |= {f: run[f] for f in list(run) if self.plan.begin <= f < self.plan.end}
+        return {frame: told[frame] for frame in sorted(told) if frame in labelled}
+
     def doubtful(self) -> list[int]:
-        """The frames most worth a correction."""
-        return doubtful(self.confidence(), self.state.frames)
+        """The frames most worth a correction; none while a run is still changing them."""
+        return [] if self.plan is not None else doubtful(self.confidence(), self.state.frames)
 
     # --- The run under way
 
     def begin_run(self, plan: Plan) -> None:
         """Writes down which run it is."""
         with self.lock:
-            self.plan, self.changed = plan, None
+            self.plan, self.begun = plan, (self.state, self.stale)
             write_file(self.folder / "run.json", json.dumps(asdict(plan)).encode())
             self.run.refresh()
             self.revision += 1

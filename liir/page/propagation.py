@@ -186,18 +186,21 @@ def settle(project: Project, finished: bool = False) -> None:
         else:
             frames = range(plan.begin, plan.end)
             merge(project.run, project.results, frames, project.size)
-        if plan.mode in ("whole", "forward") and plan.begin <= (project.stale or 0):
-            project.stale = None if finished else _reached(project, plan)
-            if project.changed is not None:  # while it ran
-                project.stale = min(project.changed, project.stale or project.changed)
+        project.follow(project.begun[0], _stale(project, plan, finished))
         project.drop_run()
         project.save()
 
 
-def _reached(project: Project, plan: Plan) -> int | None:
-    """The frame that a run would have come to next; None if it labelled none."""
+def _stale(project: Project, plan: Plan, finished: bool) -> int | None:
+    """The first frame that a run has left out of date; None if there is none."""
+    stale = project.begun[1]
+    if plan.mode == "backward" or plan.begin > (stale or 0):
+        return stale  # not, or not from there on, what a run of the whole clip gives
+    if plan.mode == "range" and (stale is None or stale >= plan.end):
+        return stale
     done = [frame for frame in project.run.frames if plan.begin <= frame < plan.end]
-    return max(done) + 1 if done else project.stale
+    reached = plan.end if finished else max(done) + 1 if done else stale
+    return None if reached == project.clip.length else reached
 
 
 class _Follower:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import os
 import shutil
 import threading
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from liir.export import CocoWriter, ConfidenceWriter, PointWriter, write_label_png
@@ -25,8 +28,11 @@ from liir.labels import Labels, Size
 Tracked = tuple[float, float, bool, float]
 """A tracked point: x, y in pixels, whether it is seen, confidence."""
 
+_VERSIONS = itertools.count(time.time_ns() // 1_000_000)  # also after a restart, each but once
+
 DOUBTFUL = 6
 """Frames marked as worth a correction, at most."""
+_FALL = 0.08  # of confidence, that makes a frame worth it
 
 
 class Results:
@@ -39,12 +45,14 @@ class Results:
     Attributes:
         confidence: Frame to object id to confidence in [0, 1].
         points: Frame to point name to where it is.
+        versions: Frame to a number that is another one whenever it was labelled anew.
     """
 
     def __init__(self, path: Path, stems: list[str] | None) -> None:
         self.folder = Folder(path, stems)
         self.confidence: dict[int, dict[int, float]] = {}
         self.points: dict[int, dict[str, Tracked]] = {}
+        self.versions: dict[int, int] = {}
         self._read: dict[Path, tuple[int, int]] = {}
         self._lock = threading.Lock()
 
@@ -54,7 +62,8 @@ class Results:
         The dictionaries are replaced, never changed: another thread may be reading them.
         """
         with self._lock:
-            before = self.confidence, self.points
+            before, version = (self.confidence, self.points), next(_VERSIONS)
+            new: set[int] = set()
             rows, fresh = self._rows(self.folder.confidence, 3)
             if rows or fresh:
                 sure = {} if fresh else dict(self.confidence)
@@ -62,6 +71,7 @@ class Results:
                     with suppress(ValueError):
                         here = sure.get(int(frame), {})
                         sure[int(frame)] = {**here, int(number): float(value)}
+                        new.add(int(frame))
                 self.confidence = sure
             rows, fresh = self._rows(self.folder.points, 6)
             if rows or fresh:
@@ -70,8 +80,10 @@ class Results:
                     with suppress(ValueError):
                         place = float(x), float(y), seen == "1", float(value)
                         points[int(frame)] = {**points.get(int(frame), {}), name: place}
+                        new.add(int(frame))
                 self.points = points
-            return before != (self.confidence, self.points)
+            self.versions = {**self.versions, **dict.fromkeys(new, version)}
+            return bool(new) or before != (self.confidence, self.points)
 
     @property
     def frames(self) -> set[int]:
@@ -203,10 +215,11 @@ def write_tables(
 
 
 def doubtful(confidence: Mapping[int, Mapping[int, float]], annotated: Iterable[int]) -> list[int]:
-    """The frames most worth a correction, ascending: where an object is least sure.
+    """The frames most worth a correction, ascending.
 
-    A frame stands for those around it, and one that somebody has annotated needs no correction.
-    An object that is gone counts in the frame in which it went.
+    Where an object has first become less sure than it was after the last annotation; then where
+    one is less sure than is usual. A frame stands for those around it, and one that somebody has
+    annotated needs no correction. An object that is gone counts in the frame in which it went.
 
     Args:
         confidence: Frame to object id to confidence.
@@ -224,15 +237,47 @@ def doubtful(confidence: Mapping[int, Mapping[int, float]], annotated: Iterable[
                 doubt[place] = max(doubt[place], 1 - sure)
         last = here
     reach = max(3, len(frames) // 12)
+    given = set(annotated)
     for place, frame in enumerate(frames):
-        if any(abs(frame - other) <= reach // 2 for other in annotated):
+        if any(abs(frame - other) <= reach // 2 for other in given):
             doubt[place] = 0
-    usual = float(np.median(doubt))
+    least = max(_FALL, 1.15 * float(np.median(doubt)))
     found: list[int] = []
-    while len(found) < DOUBTFUL:
-        place = int(doubt.argmax())
-        if doubt[place] < max(0.08, 1.15 * usual):
-            break
-        found.append(frames[place])
-        doubt[max(0, place - reach) : place + reach + 1] = 0
+
+    def take(place: int) -> None:
+        if len(found) < DOUBTFUL and doubt[place] > 0:
+            found.append(frames[place])
+            doubt[max(0, place - reach) : place + reach + 1] = 0
+
+    for place in _falls([(frame, confidence[frame]) for frame in frames], given, doubt > 0):
+        take(place)
+    while len(found) < DOUBTFUL and doubt.max() >= least:
+        take(int(doubt.argmax()))
     return sorted(found)
+
+
+def _falls(
+    rows: Sequence[tuple[int, Mapping[int, float]]],
+    given: Container[int],
+    worth: NDArray[np.bool_],
+) -> list[int]:
+    """Where each object has first fallen below its best since the annotation before.
+
+    Args:
+        rows: Frames with their objects' confidence, ascending.
+        given: Annotated frames.
+        worth: Which of the rows may be among those found, (rows,).
+    """
+    best: dict[int, float] = {}
+    fallen: set[int] = set()
+    found = []
+    for place, (frame, here) in enumerate(rows):
+        if frame in given:
+            best, fallen = {}, set()
+            continue
+        for number, sure in here.items():
+            best[number] = max(sure, best.get(number, 0.0))
+            if worth[place] and number not in fallen and sure <= best[number] - _FALL:
+                fallen.add(number)
+                found.append(place)
+    return found

@@ -125,9 +125,9 @@ class Studio:
             clip = examine(video)
             project = Project(folder, name, clip, source)
             project.history = History(State().with_thing()[0])  # one to paint at once
-            project.save()
             with self._lock, writing(self.root):
-                number = self._free(name)
+                number, project.name = self._free(name)
+                project.save()
                 folder.rename(self.root / number)
         opened = self.project(number)
         if not clip.direct:
@@ -170,10 +170,13 @@ class Studio:
             (self.root / number).rename(gone / number)
         shutil.rmtree(gone, ignore_errors=True)
 
-    def _free(self, name: str) -> str:
+    def _free(self, name: str) -> tuple[str, str]:
+        """An identity that no project has, and the name with the number that made it so."""
         plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "project"
-        numbers = [plain, *(f"{plain}-{n}" for n in range(2, 10_000))]
-        return next(each for each in numbers if not (self.root / each).exists())
+        if not (self.root / plain).exists():
+            return plain, name
+        count = next(n for n in range(2, 10_000) if not (self.root / f"{plain}-{n}").exists())
+        return f"{plain}-{count}", f"{name} {count}"
 
     # --- Tasks
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from liir.errors import InputError
+from liir.page import project as project_module
 from liir.page.describe import describe_frame, describe_project, describe_server, ranges
 from liir.page.marks import NOTHING
 from liir.page.plans import Plan
@@ -49,11 +50,14 @@ def test_each_change_has_a_revision_of_its_own(client, clip, square):
     assert client.state()["revision"] == seen[-1]
 
 
-def test_a_run_that_was_interrupted_is_told(client, clip, square):
+def test_a_run_that_was_interrupted_is_told(client, clip, square, monkeypatch):
+    monkeypatch.setattr(project_module, "doubtful", lambda *_: [3])
     client.upload(clip)
     client.paint(0, square(0))
     project = client.studio.project(client.project)
+    assert project.doubtful() == [3]
     project.begin_run(Plan("range", 3, 9, 0, 9, (0,), 0))
+    assert project.doubtful() == []  # it is still changing them
     told = describe_project(client.studio, client.project)
     assert told["interrupted"] == {"frame": 3, "end": 9}
 

@@ -61,3 +61,13 @@ def test_many_who_ask_at_once_are_given_the_same(weights, monkeypatch):
 def test_other_names_are_none(weights, name):
     with pytest.raises(InputError, match=r"there are .*tiny"):
         Models([str(weights)]).source(name)
+
+
+def test_a_model_s_own_settings_are_known_without_loading_it(weights, tmp_path):
+    models = Models([str(weights)])
+    assert models.own("tiny") == {"size": 48, "radius": 4, "references": 3}
+    assert models.own("small").keys() == {"size", "radius", "references"}
+    assert models.own("adapted", tmp_path / "gone") is None
+    (tmp_path / "broken").write_bytes(b"no weights")
+    assert models.own("adapted", tmp_path / "broken") is None
+    assert models.own("random:small") is None

@@ -272,3 +272,44 @@ def test_a_correction_of_frame_40_of_a_longer_clip(client, film, square, weights
     assert np.array_equal(client.labels(40), corrected)
     results = client.studio.project(client.project).results.folder.path
     assert tables(results) == tables(tmp_path / "out")
+
+
+def test_undoing_a_change_takes_back_what_it_put_out_of_date(page, square):
+    page.paint(0, square(0))
+    page.propagate()
+    page.paint(5, square(7))
+    assert page.state()["stale"] == 5
+    assert page.ask("POST", "/undo", json={})["stale"] is None
+    assert page.ask("POST", "/redo", json={})["stale"] == 5
+
+
+def test_a_range_brings_its_frames_up_to_date(page, square):
+    page.paint(0, square(0))
+    page.propagate()
+    page.paint(0, square(1))
+    assert page.state()["outdated"] == [[0, 19]]
+    assert page.propagate("range", frame=0, last=8)["outdated"] == [[9, 19]]
+    assert page.propagate("range", frame=12, last=15)["stale"] == 9
+    assert page.ask("POST", "/undo", json={})["outdated"] == [[0, 19]]
+    page.ask("POST", "/redo", json={})
+    assert page.propagate("range", frame=9, last=19)["stale"] is None
+
+
+def test_during_a_run_what_is_new_is_told_from_what_is_old(page, square, monkeypatch):
+    page.paint(0, square(0))
+    page.propagate()
+    page.paint(5, square(7))
+    assert page.state()["outdated"] == [[5, 19]]
+    real, seen = propagation.label_video, []
+
+    def watched(*args, **options):
+        real(*args, **options)
+        page.studio.project(page.project).run.refresh()
+        seen.append(page.state()["outdated"])
+        page.paint(9, square(6))
+        seen.append(page.state()["outdated"])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(propagation, "label_video", watched)
+        assert page.propagate()["stale"] == 9
+    assert seen == [[], [[9, 19]]]

@@ -113,3 +113,12 @@ def test_few_frames_are_told_apart_by_nobody():
     even = {f: {1: 0.5} for f in range(30)}
     assert doubtful(even, []) == []
     assert len(doubtful({f: {1: 0.1 if f % 20 == 10 else 0.9} for f in range(200)}, [])) == DOUBTFUL
+
+
+def test_a_clip_that_is_bad_throughout_is_marked_where_it_began():
+    bad = {f: {1: 0.9 if f < 12 else 0.5} for f in range(60)}
+    assert doubtful(bad, [0]) == [12]
+    drifting = {f: {1: 0.84 - 0.004 * f, 2: 0.9} for f in range(60)}
+    assert doubtful(drifting, [0])[0] in (21, 22)
+    assert doubtful(drifting, [0, 20])[0] in (41, 42)  # since the last annotation
+    assert doubtful(bad, [11]) == []  # and was never better since

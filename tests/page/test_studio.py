@@ -44,5 +44,11 @@ def test_one_broken_project_stops_no_other(client, clip):
     assert {each["id"]: bool(each["error"]) for each in told} == {"square": False, "broken": True}
 
 
+def test_two_projects_of_one_name_are_told_apart(client, clip):
+    names = [(told["id"], told["name"]) for told in (client.upload(clip), client.upload(clip))]
+    assert names == [("square", "square"), ("square-2", "square 2")]
+    assert client.studio.project("square-2").name == "square 2"
+
+
 def test_a_video_of_this_computer_is_opened_once(studio, clip):
     assert studio.from_disk(clip) == studio.from_disk(clip) == "square"

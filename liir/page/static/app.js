@@ -58,7 +58,7 @@ $('undo').onclick = () => editor.step('undo');
 $('redo').onclick = () => editor.step('redo');
 $('project-name').onchange = () => { const name = $('project-name').value.trim(); if (name) editor.act('PATCH', '', { name }); };
 $('help-open').onclick = () => $('help').showModal();
-editor.addEventListener('saving', () => { $('saved').textContent = editor.waiting ? 'Saving…' : 'Saved'; });
+editor.addEventListener('saving', () => { $('saved').textContent = editor.waiting ? editor.doing || 'Saving…' : editor.unsaved ? 'Not saved' : 'Saved'; });
 editor.addEventListener('project', () => {
   const p = editor.project;
   $('undo').disabled = !p?.undo; $('redo').disabled = !p?.redo;
@@ -77,36 +77,48 @@ const KEYS = [
   ['[ ]', 'Smaller, larger brush', null], ['← →', 'One frame back, on (Shift: ten)', null], ['Home End', 'First, last frame', null],
   ['l', 'Play, pause', () => editor.play()], ['d', 'Next doubtful frame', () => timeline.doubt()], ['r', 'Propagate', () => runs.start()],
   ['Ctrl+Z', 'Undo', null], ['Ctrl+Shift+Z', 'Redo', null], ['Space', 'Held: move the view; wheel zooms', null], ['0', 'Whole frame', () => view.fit()],
-  ['v', 'Keypoint seen or not', () => toggle()], ['Delete', 'Take the keypoint away', () => remove()], ['c', 'Keyboard cursor: arrows, Enter', () => cursor()], ['Enter Esc', 'Close, give up a polygon', null], ['?', 'This help', () => $('help').showModal()],
+  ['v', 'Keypoint seen or not', () => toggle()], ['Delete', 'Take the keypoint away', () => remove()], ['c', 'Keyboard cursor: arrows, Enter', () => cursor()], ['Enter Esc', 'Close, give up a polygon', null], ['Shift+Enter', 'The same with the keyboard cursor', null],
+  ['Alt', 'Held, or right button: smart stroke on what is not the object', null], ['Shift', 'Held: erase all objects', null], ['?', 'This help', () => $('help').showModal()],
 ];
 $('keys').append(...KEYS.map(([keys, words]) => make('div', {}, make('dt', {}, ...keys.split(' ').flatMap((k) => [make('kbd', {}, k), ' '])), make('dd', {}, words))));
 const TOOLS = { b: 'brush', e: 'erase', p: 'polygon', f: 'fill', s: 'smart', k: 'point', h: 'pan' };
 function toggle() { const name = editor.point, at = view.points[name]; if (at) { at.visible = !at.visible; view.draw(); editor.place({ [name]: { x: at.x, y: at.y, visible: at.visible } }); } }
-function remove() { if (editor.tool === 'point' && editor.drawnPoints?.includes(editor.point)) { editor.place({ [editor.point]: null }); editor.key = null; } }
+function remove() { if (editor.tool === 'point' && editor.drawnPoints?.includes(editor.point)) editor.forget(editor.point); }
 function cursor() { view.keyboard = !view.keyboard; view.cursor = view.keyboard ? [view.width / 2, view.height / 2] : null; $('canvas').focus(); view.draw(); tell(view.keyboard ? 'Keyboard cursor: arrow keys move it, Enter uses the tool, C ends.' : ''); }
 
 addEventListener('keydown', (event) => {
-  const field = event.target.closest?.('input:not([type=radio]):not([type=checkbox]), select, textarea, dialog');
+  const field = event.target.closest?.('input:not([type=radio]):not([type=checkbox]):not([type=range]), select, textarea, dialog');
   if (!editor.project || document.querySelector('dialog[open]')) return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if ((event.ctrlKey || event.metaKey) && (key === 'z' || key === 'y')) { if (event.target.type === 'text') return; event.preventDefault(); editor.step(key === 'y' || event.shiftKey ? 'redo' : 'undo'); return; }
   if (field || event.ctrlKey || event.metaKey || event.altKey) return;
   const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key];
-  const control = event.target.closest?.('button, a, summary, label');
+  const slider = event.target.type === 'range', control = !slider && event.target.closest?.('button, a, summary, label');
+  if (slider && event.target.id !== 'scrub' && /^(Arrow|Home|End|Page)/.test(key)) return;  // its own
   if (arrows && view.keyboard) { event.preventDefault(); const by = event.shiftKey ? 10 : 1; tools.nudge(arrows[0] * by, arrows[1] * by); return; }
   if (arrows && arrows[0] && event.target.type !== 'radio') { event.preventDefault(); editor.go(editor.frame + arrows[0] * (event.shiftKey ? 10 : 1)); return; }
   if (key === 'Home' || key === 'End') { event.preventDefault(); editor.go(key === 'Home' ? 0 : editor.project.clip.length - 1); return; }
   if (key === ' ') { if (!control) { event.preventDefault(); space = true; } return; }
-  if (key === 'Enter') { if (!control) { if (view.keyboard && !(editor.tool === 'polygon' && event.shiftKey)) tools.use(false); else tools.close(); } return; }
+  if (key === 'Enter') { if (!control) { if (view.keyboard && !(editor.tool === 'polygon' && event.shiftKey)) tools.use(event.shiftKey); else tools.close(); } return; }
   if (key === 'Escape') { tools.cancel(); return; }
   if (TOOLS[key]) editor.setTool(TOOLS[key]);
   else if (/^[1-9]$/.test(key)) { const chosen = editor.project.objects[key - 1]; if (chosen) { editor.object = chosen.id; if (editor.tool === 'point') editor.setTool('brush'); editor.changed(); } }
   else if (key === '[' || key === ']') brush(2 * view.radius + (key === ']' ? 1 : -1) * Math.max(1, Math.round(view.radius / 3)));
   else { const found = KEYS.find(([k]) => k === key); if (found?.[2]) { event.preventDefault(); found[2](); } }
 });
+// A list chosen from with a pointer gives the keys back.
+let pointed = false;
+addEventListener('pointerdown', () => { pointed = true; }, true);
+addEventListener('keydown', () => { pointed = false; }, true);
+addEventListener('change', (event) => { if (pointed && event.target.matches('select')) event.target.blur(); });
 addEventListener('keyup', (event) => { if (event.key === ' ') space = false; });
 
 // --- Start
+
+function day(seconds) {
+  const then = new Date(1000 * seconds), today = then.toDateString() === new Date().toDateString();
+  return `${today ? 'today' : then.toLocaleDateString()} ${then.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' })}`;
+}
 
 async function start() {
   editor.close(); document.title = 'liir';
@@ -120,7 +132,7 @@ async function start() {
       if (!await question(`Delete “${p.name}”, its video, annotations and labels?`, null, 'Delete')) return;
       await ask('DELETE', `/projects/${p.id}`).catch((error) => tell(error.message)); start();
     };
-    return make('li', {}, make('a', { href: `#${p.id}` }, picture, make('div', {}, make('strong', {}, p.name), make('span', { className: 'quiet' }, words))), remove);
+    return make('li', {}, make('a', { href: `#${p.id}` }, picture, make('div', {}, make('strong', {}, p.name), make('span', { className: 'quiet' }, words), make('span', { className: 'quiet day' }, `changed ${day(p.changed)}`))), remove);
   }));
 }
 

@@ -4,7 +4,7 @@ import { ask, pack, unpack } from './api.js';
 export class Editor extends EventTarget {
   constructor(view, frames, tell) {
     super(); this.view = view; this.frames = frames; this.tell = tell; this.frame = 0; this.tool = 'brush'; this.object = 1; this.point = null;
-    this.queue = Promise.resolve(); this.waiting = 0; this.changes = 0; this.cache = new Map();
+    this.queue = Promise.resolve(); this.waiting = 0; this.changes = 0; this.cache = new Map(); this.asked = new Map();
   }
 
   get base() { return `/projects/${this.project.id}`; }
@@ -48,15 +48,21 @@ export class Editor extends EventTarget {
   // What the labels of a frame depend on, as far as the state tells.
   keyOf(frame) {
     const p = this.project, ids = p.objects.map((o) => o.id).join();
-    const covered = p.labelled.some(([a, b]) => a <= frame && frame <= b);
-    return `${p.annotated[frame] || 'none'}|${covered}|${JSON.stringify(p.confidence[frame] || 0)}|${ids}|${p.points.map((q) => q.name)}|${p.settings.model}`;
+    return `${p.annotated[frame] || 'none'}|${p.tracked[frame] || 'none'}|${ids}|${p.points.map((q) => q.name)}|${p.settings.model}`;
   }
 
+  known(frame) { const known = this.cache.get(frame); return known?.key === this.keyOf(frame) ? known : null; }
+
   async get(frame) {
-    const key = this.keyOf(frame), known = this.cache.get(frame);
-    if (known?.key === key) return known;
-    const told = await ask('GET', `${this.base}/frames/${frame}`);
-    const found = { ...told, key, labels: await unpack(told.labels, this.project.clip.width * this.project.clip.height) };
+    const key = this.keyOf(frame), known = this.known(frame), asked = this.asked.get(`${frame} ${key}`);
+    if (known || asked) return known || asked;
+    const coming = (async () => {
+      const p = this.project, nothing = p.annotated[frame] === undefined && p.tracked[frame] === undefined;
+      const told = nothing ? { version: 'none', source: 'none', labels: null, points: {}, drawn: [] } : await ask('GET', `${this.base}/frames/${frame}`);
+      return { ...told, key, labels: await unpack(told.labels, this.project.clip.width * this.project.clip.height) };
+    })();
+    this.asked.set(`${frame} ${key}`, coming);
+    const found = await coming.finally(() => this.asked.delete(`${frame} ${key}`));
     this.cache.set(frame, found);
     if (this.cache.size > 200) this.cache.delete(this.cache.keys().next().value);
     return found;
@@ -67,6 +73,7 @@ export class Editor extends EventTarget {
     const frame = this.frame, { changes } = this, found = await this.get(frame).catch(() => null);
     if (!found || frame !== this.frame || this.drawing) return;
     if (!whatever && (this.waiting || changes !== this.changes)) return;
+    this.keep(frame, found.labels, found.points);
     this.key = found.key; this.version = found.version; this.source = found.source; this.drawnPoints = found.drawn;
     this.view.points = structuredClone(found.points); this.view.chosenPoint = this.point; this.view.paint(found.labels.slice());
     this.dispatchEvent(new Event('frame'));
@@ -85,20 +92,32 @@ export class Editor extends EventTarget {
     if (this.playing) return this.pause();
     this.playing = true; this.dispatchEvent(new Event('frame'));
     this.frames.play((frame) => {
-      this.frame = frame; this.load();
-      for (let ahead = 1; ahead < 6; ahead++) if (frame + ahead < this.project.clip.length) this.get(frame + ahead).catch(() => {});
+      this.frame = frame;
+      for (let ahead = 1; ahead < 12; ahead++) if (frame + ahead < this.project.clip.length) this.get(frame + ahead).catch(() => {});
       this.dispatchEvent(new Event('frame'));
+      // A picture is shown with its own labels or not at all: what has been shown stays until they are there.
+      const there = Boolean(this.known(frame)), loaded = this.load();
+      if (there) return null;
+      this.view.held = true;
+      return loaded.finally(() => {
+        this.view.held = false;
+        if (frame === this.frame && this.key !== this.keyOf(frame)) { this.view.points = {}; this.view.paint(new Uint8Array(this.view.labels.length)); } else this.view.draw();
+      });
     }, () => this.pause());
   }
 
-  pause() { this.playing = false; this.frames.pause(); this.go(this.frame); }
+  pause() { this.playing = this.view.held = false; this.frames.pause(); this.go(this.frame); }
 
   // Changes go to the server one after the other, each on top of what the one before it left.
   change(work) {
     this.waiting++; this.changes++; this.dispatchEvent(new Event('saving'));
-    this.queue = this.queue.then(work).catch(async (error) => {
+    this.queue = this.queue.then(work).then(() => { this.unsaved = false; }, async (error) => {
+      this.unsaved = true;
       this.tell(error.status === 412 ? 'This frame was changed in another tab: here is what is there now.' : error.message);
+      const { kept } = this;
       this.key = null; this.cache.clear();
+      // What could not be saved must not look as if it were.
+      if (kept?.frame === this.frame) { this.view.points = structuredClone(kept.points); this.view.paint(kept.labels.slice()); }
       await this.load(true);
     }).finally(async () => {
       this.waiting--;
@@ -115,7 +134,7 @@ export class Editor extends EventTarget {
     const frame = this.frame, labels = this.view.labels.slice();
     return this.change(async () => {
       const told = await ask('PUT', `${this.base}/frames/${frame}/labels`, { labels: await pack(labels), version: this.versionOf(frame) });
-      this.note(frame, told.version);
+      this.note(frame, told.version); this.keep(frame, labels);
     });
   }
 
@@ -123,8 +142,18 @@ export class Editor extends EventTarget {
     const frame = this.frame;
     return this.change(async () => {
       const told = await ask('PUT', `${this.base}/frames/${frame}/points`, { places, version: this.versionOf(frame) });
-      this.note(frame, told.version);
+      this.note(frame, told.version); this.keep(frame, undefined, Object.fromEntries(Object.entries({ ...this.kept?.points, ...places }).filter(([, p]) => p)));
     });
+  }
+
+  // What the server has of the frame shown.
+  keep(frame, labels = this.kept?.labels, points = this.kept?.points) { if (frame === this.frame) this.kept = { frame, labels, points }; }
+
+  // Takes away what was drawn: the frame's all, or a point's place. What was tracked shows instead, and may look the same.
+  async forget(point = null) {
+    const { frame } = this, gone = () => this.project.tracked[frame] !== undefined && this.tell('Your mark is gone; shown is what was tracked.');
+    if (point === null) { if (await this.act('DELETE', `/frames/${frame}`)) gone(); } else { await this.place({ [point]: null }); if (!this.unsaved) gone(); }
+    this.key = null; await this.load();
   }
 
   versionOf(frame) { return this.project.annotated[frame] || 'none'; }

@@ -1,5 +1,6 @@
 // Files out and in: exports, imports.
 import { $, make } from './dom.js';
+import { tasks } from './runs.js';
 
 const KINDS = [['masks', 'Masks, palette PNG (zip)'], ['coco', 'COCO with RLE (json)'], ['yolo', 'YOLO segmentation (zip)'], ['points', 'Keypoints (csv)'], ['overlay', 'Video with labels (mp4)'], ['cvat', 'CVAT for video 1.1 (xml)'], ['tiff', 'TIFF of labels for napari (tif)']];
 
@@ -15,6 +16,10 @@ export function addExchange(editor) {
         const name = /filename="?([^";]+)/.exec(answer.headers.get('content-disposition') || '')?.[1] || kind;
         const link = make('a', { href: URL.createObjectURL(await answer.blob()), download: name });
         link.click(); setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+        const { outdated, interrupted } = editor.project, words = [];
+        if (tasks(editor.project).task?.kind === 'propagate' || interrupted) words.push('the run has not come to its end');
+        if (outdated.length) words.push(`frames from ${outdated[0][0]} on are from before your last change`);
+        if (words.length) editor.tell(`Exported; ${words.join(', and ')}.`);
       } catch (error) { editor.tell(error.message); } finally { button.disabled = false; }
     };
     return make('li', {}, button);
@@ -25,5 +30,4 @@ export function addExchange(editor) {
     const told = await editor.act('POST', `/import?frame=${editor.frame}`, form);
     if (told) { editor.cache.clear(); editor.key = null; await editor.go(told.imported.includes(editor.frame) ? editor.frame : told.imported[0]); editor.tell(`Imported: ${told.imported.length} frame${told.imported.length > 1 ? 's' : ''}.`); }
   };
-  $('forget').onclick = async () => { await editor.act('DELETE', `/frames/${editor.frame}`); editor.key = null; editor.load(); };
 }

@@ -68,14 +68,18 @@ export class Frames {
   async play(each, ended) {
     this.playing = true;
     if (this.usable) {
-      const { video } = this;
-      const step = (_, meta) => {
-        if (!this.playing) return;
+      const { video } = this, turn = this.turn = {};  // one loop at a time
+      const step = async (_, meta) => {
+        if (!this.playing || this.turn !== turn) return;
         this.index = this.wanted = Math.min(this.clip.length - 1, Math.round(meta.mediaTime * this.clip.rate));
         this.source = video;
         this.drawn(video, this.index);
-        each(this.index);
-        if (this.index >= this.clip.length - 1) { this.pause(); ended(); } else video.requestVideoFrameCallback(step);
+        const wait = each(this.index);
+        if (wait) { video.pause(); await wait; }
+        if (!this.playing || this.turn !== turn) return;
+        if (this.index >= this.clip.length - 1) { this.pause(); return ended(); }
+        video.requestVideoFrameCallback(step);
+        if (wait) video.play().catch(() => {});
       };
       if (this.index >= this.clip.length - 1) video.currentTime = 0;
       video.onended = () => { this.pause(); ended(); };
@@ -85,7 +89,7 @@ export class Frames {
     }
     for (let index = this.index + 1; this.playing && index < this.clip.length; index++) {
       const begun = performance.now();
-      await this.show(index); each(index);
+      await this.show(index); await each(index);
       await new Promise((go) => setTimeout(go, Math.max(0, 1000 / this.clip.rate - performance.now() + begun)));
     }
     this.playing = false; ended();

@@ -2,7 +2,7 @@
 import { $, icon, make } from './dom.js';
 
 export function addLists(editor, view, question) {
-  const opened = new Set();
+  let opened = null;
   function row(kind, each, chosen) {
     const name = each.name, isObject = kind === 'objects', key = isObject ? each.id : name;
     const path = isObject ? `/objects/${each.id}` : '/points';
@@ -13,20 +13,21 @@ export function addLists(editor, view, question) {
     colour.onchange = () => send({ colour: colour.value });
     const text = make('input', { type: 'text', value: name, maxLength: 100, 'aria-label': `Name of ${name}`, autocomplete: 'off', spellcheck: false });
     text.onchange = () => { const said = text.value.trim(); if (said && said !== name) send(isObject ? { name: said } : { rename: said }); else text.value = name; };
+    text.onfocus = text.ondblclick = () => setTimeout(() => text.select());
     text.onkeydown = (event) => { if (event.key === 'Enter') text.blur(); };
     const eye = make('button', { className: 'icon', title: each.hidden ? 'Show' : 'Hide', 'aria-label': `Hide ${name}`, 'aria-pressed': each.hidden }, icon(each.hidden ? 'hidden' : 'eye'));
     eye.onclick = () => send({ hidden: !each.hidden });
-    const more = make('button', { className: 'icon', title: 'Delete or merge', 'aria-label': `More for ${name}`, 'aria-expanded': opened.has(key) }, icon('more'));
-    more.onclick = () => { if (!opened.delete(key)) opened.add(key); draw(); };
+    const more = make('button', { className: 'icon', title: 'Delete or merge', 'aria-label': `More for ${name}`, 'aria-expanded': opened === key }, icon('more'));
+    more.onclick = () => { opened = opened === key ? null : key; draw(); };
     const item = make('li', { className: chosen ? 'chosen' : '' }, make('div', { className: 'row' }, radio, colour, text, eye, more));
-    if (opened.has(key)) {
+    if (opened === key) {
       const remove = make('button', { className: 'small' }, 'Delete');
-      remove.onclick = () => { opened.delete(key); editor.act('DELETE', isObject ? path : `/points?name=${encodeURIComponent(name)}`); };
+      remove.onclick = () => { opened = null; editor.act('DELETE', isObject ? path : `/points?name=${encodeURIComponent(name)}`); };
       const extra = make('div', { className: 'row more' }, remove);
       const others = isObject ? editor.project.objects.filter((o) => o.id !== each.id) : [];
       if (others.length) {
         const into = make('select', { 'aria-label': `Merge ${name} into` }, make('option', { value: '' }, 'Merge into…'), ...others.map((o) => make('option', { value: o.id }, o.name)));
-        into.onchange = () => { opened.delete(key); editor.object = Number(into.value); editor.act('POST', `${path}/merge`, { into: Number(into.value) }); };
+        into.onchange = () => { opened = null; editor.object = Number(into.value); editor.act('POST', `${path}/merge`, { into: Number(into.value) }); };
         extra.append(into);
       }
       item.append(extra);
@@ -43,6 +44,9 @@ export function addLists(editor, view, question) {
     if (!project.points.length) $('points').append(make('li', { className: 'quiet' }, 'None. Add one to follow a joint or a corner.'));
     if (focus) document.querySelector(`.list [aria-label="${CSS.escape(focus)}"]`)?.focus();
   }
+  const shut = () => { if (opened !== null) { opened = null; draw(); } };
+  addEventListener('keydown', (event) => { if (event.key === 'Escape') shut(); });
+  addEventListener('pointerdown', (event) => { if (!event.target.closest?.('.list')) shut(); });
   let seen = '';
   editor.addEventListener('project', () => {
     const p = editor.project, key = p && JSON.stringify([p.id, p.objects, p.points, editor.object, editor.point, editor.tool]);

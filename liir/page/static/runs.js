@@ -50,10 +50,11 @@ export function addRuns(editor, server) {
     if (p.interrupted) $('interrupted').firstElementChild.textContent = `A run stopped at frame ${p.interrupted.frame} of ${p.interrupted.end - 1}.`;
     $('stale').hidden = p.stale === null || Boolean(task);
     $('stale').textContent = `Changed from frame ${p.stale} on: propagate again.`;
-    const models = [['', `${server.model} (default)`], ...server.models.map((m) => [m, m]), ...(p.adapted ? [['adapted', 'adapted to this video']] : [])];
+    const models = [['', `${server.model} (default)`], ...server.models.filter((m) => m !== server.model).map((m) => [m, m]), ...(p.adapted ? [['adapted', 'adapted to this video']] : [])];
     const key = JSON.stringify(models);
     if (key !== before) { before = key; $('model').replaceChildren(...models.map(([v, t]) => make('option', { value: v }, t))); }
-    for (const name of selects) if (document.activeElement !== $(name)) $(name).value = p.settings[name] ?? '';
+    for (const name of selects) if (document.activeElement !== $(name)) $(name).value = (p.settings[name] === server.model ? null : p.settings[name]) ?? '';
+    for (const name of ['size', 'radius', 'references']) $(name).options[0].textContent = p.own ? `The model's: ${p.own[name] || 'as it is'}` : "The model's";
     if (document.activeElement !== $('project-name')) $('project-name').value = p.name;
   });
   return { start, go, refresh };

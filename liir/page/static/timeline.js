@@ -11,7 +11,8 @@ export function addTimeline(editor) {
     canvas.width = w * ratio; canvas.height = h * ratio; context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.fillStyle = style.getPropertyValue('--press');
     for (const [a, b] of p.labelled) context.fillRect(x(a - 0.5), 0, x(b + 0.5) - x(a - 0.5), h);
-    if (p.stale !== null && p.labelled.length) { context.fillStyle = style.getPropertyValue('--warn'); context.fillRect(x(p.stale), 0, w, h); }
+    context.fillStyle = style.getPropertyValue('--warn');
+    for (const [a, b] of p.outdated) context.fillRect(x(a - 0.5), 0, x(b + 0.5) - x(a - 0.5), h);
     const frames = Object.keys(p.confidence).map(Number).sort((a, b) => a - b);
     for (const object of p.objects) {
       if (object.hidden) continue;
@@ -37,14 +38,19 @@ export function addTimeline(editor) {
     $('legend').replaceChildren(...(frames.length ? [make('i', {}, '◆ '), 'annotated  ', make('b', {}, '▲ '), 'doubtful  – line: how sure'] : []));
     $('doubtful').disabled = !p.doubtful.length;
   }
+  function tag() {
+    const p = editor.project, among = (ranges) => ranges.some(([a, b]) => a <= editor.frame && editor.frame <= b);
+    const kind = p.annotated[editor.frame] ? 'drawn' : among(p.outdated) ? 'outdated' : among(p.labelled) ? 'tracked' : 'none';
+    $('kind').textContent = { drawn: 'annotated', outdated: 'from before your change', tracked: 'propagated', none: 'no labels yet' }[kind];
+    $('kind').className = `tag ${kind}`; $('forget').hidden = kind !== 'drawn';
+  }
   let seen = null;
-  editor.addEventListener('project', () => { const key = editor.project && `${editor.project.revision}${JSON.stringify(editor.project.annotated)}`; if (key !== seen) { seen = key; draw(); } });
+  editor.addEventListener('project', () => { const key = editor.project && `${editor.project.revision}${JSON.stringify(editor.project.annotated)}`; if (key !== seen) { seen = key; draw(); } if (key) tag(); });
   new ResizeObserver(draw).observe(canvas);
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw);
   editor.addEventListener('frame', () => {
     scrub.value = editor.frame; if (document.activeElement !== $('frame')) $('frame').value = editor.frame;
-    const drawn = editor.project.annotated[editor.frame], kind = drawn ? 'drawn' : editor.source === 'tracked' ? 'tracked' : 'none';
-    $('kind').textContent = { drawn: 'annotated', tracked: 'propagated', none: 'no labels yet' }[kind]; $('kind').className = `tag ${kind}`;
+    tag();
     const play = $('play'); play.replaceChildren(icon(editor.playing ? 'pause' : 'play')); play.setAttribute('aria-label', editor.playing ? 'Pause' : 'Play');
   });
   scrub.oninput = () => editor.go(Number(scrub.value));
@@ -52,6 +58,10 @@ export function addTimeline(editor) {
   $('previous').onclick = () => editor.go(editor.frame - 1);
   $('next').onclick = () => editor.go(editor.frame + 1);
   $('play').onclick = () => editor.play();
+  $('forget').onclick = () => editor.forget();
+  const point = (event) => editor.go((event.offsetX / canvas.clientWidth) * (editor.project.clip.length - 1));
+  canvas.onpointerdown = (event) => { canvas.setPointerCapture(event.pointerId); point(event); };
+  canvas.onpointermove = (event) => { if (event.buttons) point(event); };
   const doubt = () => { const d = editor.project.doubtful; if (d.length) editor.go(d.find((f) => f > editor.frame) ?? d[0]); };
   $('doubtful').onclick = doubt;
   return { doubt };

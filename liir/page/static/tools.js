@@ -4,26 +4,34 @@ import { fill, polygon, stroke } from './raster.js';
 
 export function addTools(editor, view, options) {
   const canvas = view.canvas, touches = new Map();
-  let last = null, panning = false, moved = null, pen = false, base = null;
+  let hinted = false, touched = false, only = null, last = null, panning = false, moved = null, pen = false, base = null;
 
   const value = () => (editor.tool === 'erase' ? 0 : editor.object);
   const inside = ([x, y]) => x >= 0 && y >= 0 && x < view.width && y < view.height;
   const near = ([x, y]) => Object.entries(view.points).filter(([n]) => !view.hidden.has(n))
     .map(([n, p]) => [n, Math.hypot(p.x - x, p.y - y) * view.scale]).sort((a, b) => a[1] - b[1]).find(([, d]) => d < 14)?.[0];
 
-  function begin(at, negative) {
+  // Whether there is something to draw, and it would be seen; says so if not.
+  function ready(list, chosen) {
+    const each = editor.project[list].find((one) => (list === 'objects' ? one.id : one.name) === chosen);
+    if (!each) editor.tell(list === 'objects' ? 'Add an object first.' : 'Add a keypoint first.');
+    else if (each.hidden) editor.tell(`“${each.name}” is hidden: show it first, with the eye beside its name.`);
+    return each && !each.hidden;
+  }
+
+  function begin(at, negative, all) {
     if (editor.playing) editor.pause();
-    if (editor.tool !== 'point' && value() === null) return editor.tell('Add an object first.');
-    editor.drawing = true; last = at;
+    if (editor.tool !== 'point' && !ready('objects', editor.object)) return;
+    editor.drawing = true; last = at; touched = false; only = editor.tool === 'erase' && !all ? editor.object : null;
     if (editor.tool === 'smart') {
       if (!editor.scribble) { editor.scribble = new Uint8Array(view.labels.length); base = view.labels.slice(); }
       view.scribble = editor.scribble; editor.negative = negative || options.negative();
     }
     if (editor.tool === 'point') {
       const hit = near(at);
+      if (!hit && !ready('points', editor.point)) { editor.drawing = false; return; }
       if (hit) { editor.point = hit; moved = hit; }
-      else if (editor.point && inside(at)) { moved = editor.point; view.points[moved] = { x: at[0], y: at[1], visible: true, confidence: 1 }; }
-      else if (!editor.point) { editor.drawing = false; return editor.tell('Add a keypoint first.'); }
+      else if (inside(at)) { moved = editor.point; view.points[moved] = { x: at[0], y: at[1], visible: true, confidence: 1 }; }
       view.chosenPoint = editor.point; editor.changed(); view.draw();
       return;
     }
@@ -38,7 +46,7 @@ export function addTools(editor, view, options) {
     }
     const target = editor.tool === 'smart' ? editor.scribble : view.labels;
     const radius = editor.tool === 'smart' ? Math.max(1, Math.min(view.radius, 4)) : view.radius;
-    stroke(target, view.width, view.height, ...last, ...at, radius, editor.tool === 'smart' && editor.negative ? 255 : value());
+    touched = stroke(target, view.width, view.height, ...last, ...at, radius, editor.tool === 'smart' && editor.negative ? 255 : value(), only) || touched;
     last = at; view.paint();
   }
 
@@ -51,32 +59,44 @@ export function addTools(editor, view, options) {
       await editor.place({ [name]: { x, y, visible } });
       const next = editor.project.points.find((p) => !view.points[p.name]);
       if (next && !options.stay) { editor.point = next.name; view.chosenPoint = next.name; editor.changed(); }
-    } else if (editor.tool === 'smart') await grow();
+    } else if (!touched) {  // beside the picture, or as it was: no annotation
+      if (only !== null && view.labels.some((v) => v && v !== only)) editor.tell('Only the chosen object is erased; hold Shift to erase all.');
+    }
+    else if (editor.tool === 'smart') await grow();
     else await editor.commit();
   }
 
   async function grow() {
     const frame = editor.frame, strokes = editor.scribble;
     if (!strokes || !base) return;
+    editor.doing = 'Growing…';
     await editor.change(async () => {
-      const told = await ask('POST', `${editor.base}/frames/${frame}/grow`, { strokes: await pack(strokes), reach: options.reach() });
-      const grown = await unpack(told.labels, strokes.length), labels = base.slice(), ids = new Set(strokes);
+      // What other objects have is theirs: to the strokes it is background.
+      const labels = base.slice(), ids = new Set(strokes), others = strokes.map((s, i) => s || (labels[i] && !ids.has(labels[i]) ? 255 : 0));
+      const told = await ask('POST', `${editor.base}/frames/${frame}/grow`, { strokes: await pack(others), reach: options.reach() });
+      const grown = await unpack(told.labels, strokes.length);
       for (let i = 0; i < labels.length; i++) {
         if (grown[i]) labels[i] = grown[i];
         else if (strokes[i] === 255 && ids.has(labels[i])) labels[i] = 0;
       }
       const saved = await ask('PUT', `${editor.base}/frames/${frame}/labels`, { labels: await pack(labels), version: editor.versionOf(frame) });
       editor.note(frame, saved.version);
+      editor.keep(frame, labels);
       if (frame === editor.frame) { view.paint(labels); editor.key = null; }
+      if (!hinted) { hinted = true; editor.tell('Too far? Alt-scribble there, or lower Reach.'); }
     });
+    editor.doing = null;
   }
 
   function close() {
-    if (view.path.length > 2) { polygon(view.labels, view.width, view.height, view.path, value()); view.path = []; view.paint(); editor.commit(); }
+    if (view.path.length < 3) return;
+    const changed = polygon(view.labels, view.width, view.height, view.path, value());
+    view.path = []; view.paint();
+    if (changed) editor.commit();
   }
 
   function click(at) {
-    if (value() === null) return editor.tell('Add an object first.');
+    if (!ready('objects', editor.object)) return;
     if (editor.tool === 'fill') { if (fill(view.labels, view.width, view.height, Math.floor(at[0]), Math.floor(at[1]), value())) { view.paint(); editor.commit(); } return; }
     const [first] = view.path;
     if (first && view.path.length > 2 && Math.hypot(first[0] - at[0], first[1] - at[1]) * view.scale < 10) return close();
@@ -92,7 +112,7 @@ export function addTools(editor, view, options) {
     panning = editor.tool === 'pan' || options.space() || event.button === 1 || (pen && event.pointerType === 'touch');
     canvas.classList.toggle('panning', panning);
     if (panning || event.button > 1) return;
-    if (clicks()) click(view.at(event)); else begin(view.at(event), event.altKey || event.button === 2);
+    if (clicks()) click(view.at(event)); else begin(view.at(event), event.altKey || event.button === 2, event.shiftKey);
   });
   canvas.addEventListener('pointermove', (event) => {
     const before = touches.get(event.pointerId);
@@ -127,6 +147,6 @@ export function addTools(editor, view, options) {
       view.cursor = [Math.min(view.width - 0.5, Math.max(0.5, view.cursor[0] + dx)), Math.min(view.height - 0.5, Math.max(0.5, view.cursor[1] + dy))];
       view.draw();
     },
-    use(negative) { if (!view.cursor) this.nudge(0, 0); if (clicks()) click(view.cursor); else if (editor.tool !== 'pan') { begin(view.cursor, negative); end(); } },
+    use(all) { if (!view.cursor) this.nudge(0, 0); if (clicks()) click(view.cursor); else if (editor.tool !== 'pan') { begin(view.cursor, false, all); end(); } },
   };
 }

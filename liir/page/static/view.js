@@ -6,7 +6,7 @@ export class View {
     this.canvas = canvas; this.context = canvas.getContext('2d');
     this.picture = document.createElement('canvas'); this.overlay = document.createElement('canvas');
     this.scale = 1; this.x = this.y = 0; this.opacity = 0.45; this.points = {}; this.colours = []; this.pointColours = {}; this.hidden = new Set();
-    this.path = []; this.cursor = null; this.keyboard = false; this.radius = 12; this.chosenPoint = null; this.scribble = null;
+    this.path = []; this.cursor = null; this.keyboard = false; this.radius = 12; this.chosenPoint = null; this.scribble = null; this.held = false;
     new ResizeObserver(() => this.resize()).observe(canvas);
   }
 
@@ -63,6 +63,7 @@ export class View {
   }
 
   render() {
+    if (this.held) return;
     const { context: c, scale } = this, ratio = devicePixelRatio || 1;
     c.setTransform(1, 0, 0, 1, 0, 0); c.clearRect(0, 0, this.canvas.width, this.canvas.height);
     c.setTransform(ratio * scale, 0, 0, ratio * scale, ratio * this.x, ratio * this.y);
