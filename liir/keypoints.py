@@ -52,7 +52,7 @@ def read_points(blobs: Tensor, sigma: float, grid: Grid) -> list[tuple[float, fl
     """
     points = []
     blobs = blobs.float().cpu()
-    for blob, fit in zip(blobs, blur(blobs[None], sigma)[0], strict=True):
+    for blob, fit in zip(blobs, blur(blobs[None], sigma, normal=False)[0], strict=True):
         row, column = divmod(int(fit.argmax()), blob.shape[1])
         top, left = max(0, row - _REACH), max(0, column - _REACH)
         window = (slice(top, row + _REACH + 1), slice(left, column + _REACH + 1))

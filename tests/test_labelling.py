@@ -331,16 +331,16 @@ def test_a_full_disk_stops_the_job_and_can_be_gone_on_from(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     label(model, tmp_path / "whole")
-    save = Image.Image.save
+    whole = Path.open
 
-    def fill(image: Image.Image, file: Any, *args: Any, **options: Any) -> None:
-        if "00004.png" in str(getattr(file, "name", "")):
+    def fill(path: Path, *args: Any, **options: Any) -> Any:
+        if "00004.png" in path.name:
             raise OSError(28, "No space left on device")
-        save(image, file, *args, **options)
+        return whole(path, *args, **options)
 
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(Image.Image, "save", fill)
+        patch.setattr(Path, "open", fill)
         with pytest.raises(InputError, match=r"00004.png: .*No space left on device") as caught:
             label(model, out)
     assert "4 frames are finished" in caught.value.__notes__[0]

@@ -165,7 +165,7 @@ export class Editor extends EventTarget {
   // Any other action whose answer is the project's new state; `then` belongs to it: it runs before the next change.
   act(method, path, body, then) {
     let told = null;
-    return this.change(async () => { told = await ask(method, `${this.base}${path}`, body); then?.(told); }).then(() => told);
+    return this.change(async () => { told = await ask(method, `${this.base}${path}`, body); if (told && told.id === this.project?.id) this.project = told; then?.(told); }).then(() => told);
   }
 
   async step(what) {
