@@ -67,7 +67,9 @@ def normalise(features: Tensor, similarity: Similarity, dim: int = -3) -> Tensor
     """
     if similarity == "dot":
         return features
-    return F.normalize(features.float(), dim=dim).to(features.dtype)
+    length = torch.linalg.vector_norm(features, dim=dim, keepdim=True, dtype=torch.float32)
+    unit: Tensor = features * (1 / length.clamp_min(1e-12))
+    return unit.to(features.dtype)
 
 
 def match(
