@@ -152,9 +152,9 @@ class VideoWriter:
         stream = self._container.add_stream("libx264", rate=self._step)
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": str(self._crf), "preset": "fast"}
+        stream.options = {"crf": str(self._crf), "preset": "veryfast"}
         if self._seekable:
-            stream.options |= {"g": "12", "bf": "0", "preset": "veryfast"}
+            stream.options |= {"g": "12", "bf": "0"}
         context: Any = stream.codec_context
         context.time_base = Fraction(1, TICKS)
         # Untagged, players guess: BT.601 or BT.709 by height, and colours shift.
