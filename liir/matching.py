@@ -61,13 +61,11 @@ class Matches:
 
 
 def normalise(features: Tensor, similarity: Similarity, dim: int = -3) -> Tensor:
-    """Unit length along `dim` for cosine similarity; unchanged for dot products.
-
-    Lengths are taken in float32: in bfloat16 they alone would move similarities by 0.002.
-    """
+    """Unit length along `dim`, measured in float32, for cosine similarity; else unchanged."""
     if similarity == "dot":
         return features
-    length = torch.linalg.vector_norm(features, dim=dim, keepdim=True, dtype=torch.float32)
+    wide = torch.promote_types(features.dtype, torch.float32)  # bfloat16 would be off by 0.2 %
+    length = torch.linalg.vector_norm(features, dim=dim, keepdim=True, dtype=wide)
     unit: Tensor = features * (1 / length.clamp_min(1e-12))
     return unit.to(features.dtype)
 
