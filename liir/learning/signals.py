@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -26,30 +27,27 @@ def stop_on_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def interrupted_by_term() -> Iterator[None]:
+def interrupted_by_term() -> AbstractContextManager[None]:
     """SIGTERM is a Ctrl-C: for work that is given up at once, but tidies up behind itself."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    old = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, old)
+    return _handled(signal.SIGTERM, signal.default_int_handler)
 
 
-@contextmanager
-def ignored_interrupt() -> Iterator[None]:
+def ignored_interrupt() -> AbstractContextManager[None]:
     """Processes started here are deaf to Ctrl-C from their first moment on.
 
     Not to SIGTERM, with which torch and multiprocessing end those that outlive their use.
     """
+    return _handled(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _handled(number: signal.Signals, handler: Any) -> Iterator[None]:
+    """A signal handled otherwise for a while; as it was in other threads than the main one."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    old = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    old = signal.signal(number, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, old)
+        signal.signal(number, old)
