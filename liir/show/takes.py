@@ -116,9 +116,7 @@ class Stage:
             # Every run calls its weights the same.
             own = folder.parent.name if folder.stem == "weights" else folder.stem
             return Entry(name or own or what, benchmarks.tracked(model))
-        # What `liir evaluate --out` keeps has the benchmark's name between.
-        inner = folder / self.benchmark
-        place = inner if inner.is_dir() and self.benchmark not in self.clips else folder
+        place = stored.within(folder, self.benchmark, self.clips)
         stored.check_stored(place, clips, self.clips)
         return Entry(name or folder.name, partial(stored.stored, place))
 

@@ -37,6 +37,18 @@ def told(sequence: Sequence) -> Iterator[Predicted]:
 
 
 @pytest.fixture
+def predictions() -> Callable[[Path, Sequence, np.ndarray], Path]:
+    """Writes a map for each of a sequence's frames, the same in all; returns their folder."""
+
+    def write(root: Path, each: Sequence, labels: np.ndarray) -> Path:
+        for stem in each.stems:
+            save(root / each.name / f"{stem}.png", labels)
+        return root / each.name
+
+    return write
+
+
+@pytest.fixture
 def random_model() -> Model:
     """The smallest network, untrained."""
     config = presets.Preset(

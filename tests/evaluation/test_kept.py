@@ -1,7 +1,7 @@
 """Folders that predictions are kept in: claimed, filled, packed."""
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from liir.evaluation.kept import claim, keeping, packed
 from liir.evaluation.layouts import Sequence
 from liir.evaluation.stored import Predicted, stored
 
+Write = Callable[[Path, Sequence, np.ndarray], Path]
+
 LABELS = np.array([[0, 0, 0], [0, 2, 255]], np.uint8)
 
 
@@ -22,14 +24,6 @@ def sequence(**more: object) -> Sequence:
     stems = ("00000", "00001", "00002", "00003")
     given = {"annotations": {0: Annotation(LABELS)}, "counted": (1, 2), "folder": Path("cat")}
     return Sequence(name="cat", stems=stems, **(given | more))  # type: ignore[arg-type]
-
-
-def predictions(root: Path, each: Sequence, labels: np.ndarray) -> Path:
-    folder = root / each.name
-    folder.mkdir(parents=True)
-    for stem in each.stems:
-        Image.fromarray(labels.astype(np.uint8)).save(folder / f"{stem}.png")
-    return folder
 
 
 def test_kept_predictions_are_complete_or_not_there(tmp_path: Path) -> None:
@@ -49,7 +43,9 @@ def test_kept_predictions_are_complete_or_not_there(tmp_path: Path) -> None:
     assert [each.index for each in stored(tmp_path, few)] == [0, 2]
 
 
-def test_an_archive_holds_ids_of_official_frames_under_their_folder(tmp_path: Path) -> None:
+def test_an_archive_holds_ids_of_official_frames_under_their_folder(
+    predictions: Write, tmp_path: Path
+) -> None:
     few = sequence(official=frozenset({1, 3}), hidden=True)
     folder = predictions(tmp_path, few, (LABELS == 2) * 255)  # 255 stands for the only object
     for top, expected in (("", "cat/00001.png"), ("Annotations", "Annotations/cat/00001.png")):
@@ -68,7 +64,7 @@ def test_an_archive_holds_ids_of_official_frames_under_their_folder(tmp_path: Pa
     assert not (tmp_path / "b.zip").exists()
 
 
-def test_a_folder_is_claimed_for_one_way_of_predicting(tmp_path: Path) -> None:
+def test_a_folder_is_claimed_for_one_way_of_predicting(predictions: Write, tmp_path: Path) -> None:
     frames, out = tmp_path / "frames", tmp_path / "out"
     predictions(frames, sequence(), LABELS)
     cat = sequence(folder=frames / "cat")
@@ -79,7 +75,9 @@ def test_a_folder_is_claimed_for_one_way_of_predicting(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["labels", "points", "frames"])
-def test_predictions_from_something_else_are_not_taken_again(tmp_path: Path, what: str) -> None:
+def test_predictions_from_something_else_are_not_taken_again(
+    predictions: Write, tmp_path: Path, what: str
+) -> None:
     frames, out = tmp_path / "frames", tmp_path / "out"
     folder = predictions(frames, sequence(), LABELS)
     points = {"a": (1.0, 1.0)}

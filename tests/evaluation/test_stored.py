@@ -17,6 +17,8 @@ from liir.evaluation.parts import vip_instances
 from liir.evaluation.sources import copied
 from liir.evaluation.stored import Predicted, check_stored, stored, within
 
+Write = Callable[[Path, Sequence, np.ndarray], Path]
+
 LABELS = np.array([[0, 0, 0], [0, 2, 255]], np.uint8)
 
 
@@ -26,15 +28,7 @@ def sequence(name: str = "cat", **more: object) -> Sequence:
     return Sequence(name=name, folder=Path(name), stems=stems, **given)  # type: ignore[arg-type]
 
 
-def predictions(root: Path, each: Sequence, labels: np.ndarray) -> Path:
-    folder = root / each.name
-    folder.mkdir(parents=True)
-    for stem in each.stems:
-        Image.fromarray(labels.astype(np.uint8)).save(folder / f"{stem}.png")
-    return folder
-
-
-def test_predictions_may_be_0_and_255(tmp_path: Path) -> None:
+def test_predictions_may_be_0_and_255(predictions: Write, tmp_path: Path) -> None:
     predictions(tmp_path, sequence(), (LABELS == 2) * 255)
     found = list(stored(tmp_path, sequence()))
     assert [each.index for each in found] == [0, 1, 2, 3]
@@ -42,7 +36,9 @@ def test_predictions_may_be_0_and_255(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("more", [{}, {"decode": zero_is_void}])
-def test_an_id_too_many_is_refused(tmp_path: Path, more: dict[str, object]) -> None:
+def test_an_id_too_many_is_refused(
+    predictions: Write, tmp_path: Path, more: dict[str, object]
+) -> None:
     predictions(tmp_path, sequence(), LABELS % 250)  # 255 becomes 5
     with pytest.raises(InputError, match=r"00000.png: id 5 is none of those given \(2\)"):
         list(stored(tmp_path, sequence(**more)))
@@ -52,7 +48,7 @@ def test_an_id_too_many_is_refused(tmp_path: Path, more: dict[str, object]) -> N
         list(stored(tmp_path, sequence(allowed=classes)))
 
 
-def test_foreground_is_one_number_or_those_of_the_truth(tmp_path: Path) -> None:
+def test_foreground_is_one_number_or_those_of_the_truth(predictions: Write, tmp_path: Path) -> None:
     truth = tmp_path / "truth.png"
     Image.fromarray((LABELS != 0) * np.uint8(255)).save(truth)
     each = sequence(decode=foreground, annotations={0: Annotation(np.eye(2, 3, dtype=np.uint8))})
@@ -66,7 +62,7 @@ def test_foreground_is_one_number_or_those_of_the_truth(tmp_path: Path) -> None:
     assert len(list(stored(tmp_path, each))) == 4
 
 
-def test_binary_masks_do_not_stand_for_several_objects(tmp_path: Path) -> None:
+def test_binary_masks_do_not_stand_for_several_objects(predictions: Write, tmp_path: Path) -> None:
     two = sequence(annotations={0: Annotation(np.array([[1, 0, 0], [0, 2, 0]], np.uint8))})
     folder = predictions(tmp_path, two, (LABELS != 0) * 255)
     with pytest.raises(InputError, match=r"cat: shows 0 and 255 alone, .* 2 objects: .* \(1, 2\)"):
@@ -75,7 +71,7 @@ def test_binary_masks_do_not_stand_for_several_objects(tmp_path: Path) -> None:
     assert len(list(stored(tmp_path, two))) == 4
 
 
-def test_void_in_a_prediction_is_background(tmp_path: Path) -> None:
+def test_void_in_a_prediction_is_background(predictions: Write, tmp_path: Path) -> None:
     predictions(tmp_path, sequence(), LABELS)  # 2 and 255
     found = next(stored(tmp_path, sequence()))
     np.testing.assert_array_equal(found.labels, LABELS % 255)
@@ -83,7 +79,7 @@ def test_void_in_a_prediction_is_background(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.labels, LABELS)
 
 
-def test_what_is_missing_is_named_beforehand(tmp_path: Path) -> None:
+def test_what_is_missing_is_named_beforehand(predictions: Write, tmp_path: Path) -> None:
     ant, cat = sequence("ant"), sequence("cat")
     out, known = tmp_path / "out", ["ant", "cat"]
     with pytest.raises(InputError, match="no such folder of predictions"):
@@ -107,14 +103,16 @@ def test_what_is_missing_is_named_beforehand(tmp_path: Path) -> None:
     check_stored(out, [sequence("ant", counted=())], known)  # nothing counts, nothing is missing
 
 
-def test_frames_counted_from_one_are_not_scored_against_their_neighbours(tmp_path: Path) -> None:
+def test_frames_counted_from_one_are_not_scored_against_their_neighbours(
+    predictions: Write, tmp_path: Path
+) -> None:
     folder = predictions(tmp_path, sequence(), LABELS)
     (folder / "00000.png").rename(folder / "00004.png")
     with pytest.raises(InputError, match=r"1 files are of no frame, first 00004.png: .* to 00003"):
         check_stored(tmp_path, [sequence()], ["cat"])
 
 
-def test_maps_of_another_size_are_refused_beforehand(tmp_path: Path) -> None:
+def test_maps_of_another_size_are_refused_beforehand(predictions: Write, tmp_path: Path) -> None:
     folder = predictions(tmp_path, sequence(), LABELS)
     for stem in ("00002", "00003"):  # the last does not count
         Image.fromarray(LABELS[:1]).save(folder / f"{stem}.png")
@@ -125,7 +123,7 @@ def test_maps_of_another_size_are_refused_beforehand(tmp_path: Path) -> None:
         check_stored(tmp_path, [sequence()], ["cat"])
 
 
-def test_what_a_server_takes_must_be_there(tmp_path: Path) -> None:
+def test_what_a_server_takes_must_be_there(predictions: Write, tmp_path: Path) -> None:
     hidden = sequence(hidden=True, counted=(), official=frozenset({1, 3}))
     folder = predictions(tmp_path, hidden, LABELS)
     for stem in ("00000", "00002"):
@@ -143,7 +141,9 @@ def test_what_a_run_keeps_has_the_benchmarks_name_between(tmp_path: Path) -> Non
     assert within(tmp_path, "points", ["points"]) == tmp_path
 
 
-def test_frames_between_the_official_ones_are_left_aside(tmp_path: Path) -> None:
+def test_frames_between_the_official_ones_are_left_aside(
+    predictions: Write, tmp_path: Path
+) -> None:
     predictions(tmp_path, sequence(), LABELS)
     every_other = Sequence(
         name="cat",
@@ -156,7 +156,7 @@ def test_frames_between_the_official_ones_are_left_aside(tmp_path: Path) -> None
     assert [each.index for each in stored(tmp_path, every_other)] == [0, 1, 2]
 
 
-def test_names_with_a_slash_are_folders_in_folders(tmp_path: Path) -> None:
+def test_names_with_a_slash_are_folders_in_folders(predictions: Write, tmp_path: Path) -> None:
     wave = sequence("wave/one")
     predictions(tmp_path, wave, LABELS)
     check_stored(tmp_path, [wave], ["wave/one", "wave/two"])
