@@ -49,16 +49,17 @@ def fit(weights: Tensor, inside: Tensor, config: Config) -> Tensor:
     """
     side = round(weights.shape[1] ** 0.5)
     best, place = weights.topk(_candidates(config), dim=1)
-    moments = weights @ _coordinates(side, config, weights)
-    peaks = _peaks(best, place // side, place % side, moments, config)
-    place = place.gather(1, peaks.chosen)
-    axis, spread = torch.arange(side, device=weights.device), peaks.spread[:, None, None]
+    moments = (weights @ _coordinates(side, config, weights))[:, None]
+    share, spread = _gaussians(_Keys.of_one(best, place, side), moments, config)
+    share, chosen = share.topk(min(config.gaussians, share.shape[1]), dim=1)
+    place, spread = place.gather(1, chosen), spread[:, :1, None]
+    axis = torch.arange(side, device=weights.device)
     rows = _bell(axis - (place // side)[..., None], spread)  # (N, M, p)
     columns = _bell(axis - (place % side)[..., None], spread)
     bells = (rows[..., :, None] * columns[..., None, :]).flatten(2) * inside[:, None]
     if config.compact_form == "mass":
         bells = bells / bells.sum(2, keepdim=True).clamp_min(_TINY)
-    return (peaks.share[..., None] * bells).sum(1)
+    return (share[..., None] * bells).sum(1)
 
 
 def penalty(strip: Strip, weights: Tensor, config: TrainingConfig) -> Tensor:
@@ -98,29 +99,25 @@ def condensed(
         Sums values (R h w, K) into (h w, K).
     """
     area = cells[0] * cells[1]
-    owner, weights = matches.cells // area, matches.weights
-    y, x = matches.cells % area // cells[1], matches.cells % cells[1]
-    # Moments about each query's best key, in one reference at a time.
+    owner = matches.cells // area
+    cell = matches.cells - owner * area  # as % would say, which takes many times as long
+    y = cell // cells[1]
+    x = cell - y * cells[1]
+    # Moments about each query's best key.
     y, x = (y - y[:, :1]).float(), (x - x[:, :1]).float()
-    terms = _moments(y, x, config)
-    count, rest = min(_candidates(config), weights.shape[1]), weights
-    centres, shares = [], []
-    for r in range(references):
-        row = weights * (owner == r)
-        best, place = row.topk(count, dim=1)
-        moments = (row[..., None] * terms).sum(1)
-        peaks = _peaks(best, y.gather(1, place), x.gather(1, place), moments, config)
-        sure = best[:, :1] > config.compact_threshold
-        shares.append(torch.where(sure, peaks.share, 0.0))
-        centre = matches.cells.gather(1, place.gather(1, peaks.chosen))
-        centres.append(centre + peaks.level * references * area)
-        rest = torch.where(sure & (owner == r), 0.0, rest)
-    centre, share = torch.cat(centres, dim=1), torch.cat(shares, dim=1)
+    keys = _Keys(matches.weights, y, x, owner, references)
+    moments = keys.sums(keys.share[..., None] * _moments(y, x, config))
+    share, spread = _gaussians(keys, moments, config)
+    sure = keys.best() > config.compact_threshold
+    # A key of a confident row reads what is blurred, and every other one what is sharp.
+    share = torch.where(sure, share, keys.share)
+    place = matches.cells + torch.where(sure, 1 + _level(spread), 0) * (references * area)
 
     def tally(values: Tensor) -> Tensor:
         values = _counted(values, config)
-        plain = F.embedding_bag(matches.cells, values, per_sample_weights=rest, mode="sum")
-        return _joined(plain, values, centre, share, references, cells, config)
+        sharp = (values, *_blurred(values, references, cells, config))
+        total = F.embedding_bag(place, torch.cat(sharp), per_sample_weights=share, mode="sum")
+        return _divided(total, config)
 
     return tally
 
@@ -145,7 +142,7 @@ def condensed_window(query: Tensor, keys: Tensor, config: TrackingConfig) -> Tal
         planes = values.T.unflatten(1, (references, height, width)).transpose(0, 1)
         margin = with_margin(planes[None], radius)
         plain = values.new_empty(*shape, values.shape[1])
-        share = values.new_empty(*shape, references * config.gaussians)
+        share = values.new_empty(*shape, references * _candidates(config))
         centre = torch.empty_like(share, dtype=torch.int64)
         for strip in strips(query[None] / config.temperature, keys[None], radius):
             rest, place, shares, level = _split(strip, strip.patches(margin, radius)[0], config)
@@ -155,7 +152,9 @@ def condensed_window(query: Tensor, keys: Tensor, config: TrackingConfig) -> Tal
             strip.view(share)[:] = strip.fold(shares)
             strip.view(centre)[:] = strip.fold(cells + level * references * height * width)
         plain, share, centre = (each[frame].flatten(0, 1) for each in (plain, share, centre))
-        return _joined(plain, values, centre, share, references, (height, width), config)
+        blurred = torch.cat(_blurred(values, references, (height, width), config))
+        read = F.embedding_bag(centre, blurred, per_sample_weights=share, mode="sum")
+        return _divided(plain + read, config)
 
     return tally
 
@@ -171,8 +170,8 @@ def _split(strip: Strip, values: Tensor, config: Config) -> tuple[Tensor, Tensor
         config: As for `fit`.
 
     Returns:
-        (n t t, K), and of R M Gaussians each (n t t, R M): the centre as an index into R p p,
-        the share, the level of its spread.
+        (n t t, K), and of k candidates in each reference (n t t, R k): the cell as an index into
+        R p p, the share, the level of its spread.
     """
     patch = strip.inside.shape[1]
     side, references = round(patch**0.5), values.shape[1] // patch
@@ -189,33 +188,67 @@ def _split(strip: Strip, values: Tensor, config: Config) -> tuple[Tensor, Tensor
     best = best.view(-1, references, best.shape[1]).sub_(highest.view(-1, 1, 1)).exp_() / total
     sure = best[..., :1] > config.compact_threshold  # (n t t, R, 1)
     rest = torch.where(sure, 0.0, tallied / total).sum(1)
-    moments = (moments / total).flatten(0, 1)
-    peaks = _peaks(best.flatten(0, 1), place // side, place % side, moments, config)
-    share = torch.where(sure, peaks.share.view(*best.shape[:2], -1), 0.0)
-    place = place.gather(1, peaks.chosen).view(share.shape)
+    moments = (moments / total).flatten(0, 1)[:, None]
+    share, spread = _gaussians(_Keys.of_one(best.flatten(0, 1), place, side), moments, config)
+    share = torch.where(sure, share.view(best.shape), 0.0)
+    place = place.view(best.shape)
     place = place + patch * torch.arange(references, device=place.device)[:, None]
-    level = peaks.level.view(sure.shape).expand_as(share)
-    return rest, place.flatten(1), share.flatten(1), level.flatten(1)
+    return rest, place.flatten(1), share.flatten(1), _level(spread).view(share.shape).flatten(1)
 
 
 @dataclass(frozen=True)
-class _Peaks:
-    """The Gaussians of rows.
+class _Keys:
+    """The best keys of queries, in one reference or in several.
 
     Attributes:
-        chosen: (N, M) which candidates are their centres.
-        share: (N, M) what each holds.
-        spread: (N,) of each row's, in cells.
+        share: (N, k) what each was given; of one reference's keys the largest comes first.
+        y: (N, k) row of each one's cell.
+        x: (N, k) column.
+        owner: (N, k) int64, the reference of each.
+        references: R.
     """
 
-    chosen: Tensor
     share: Tensor
-    spread: Tensor
+    y: Tensor
+    x: Tensor
+    owner: Tensor
+    references: int
 
-    @property
-    def level(self) -> Tensor:
-        """Which of `_SPREADS` is nearest, (N, 1) int64."""
-        return (2 * (self.spread / SPREAD).log2()).round().long()[:, None]
+    @staticmethod
+    def of_one(share: Tensor, place: Tensor, side: int) -> _Keys:
+        """Keys of one reference, at `place` (N, k) in its square patch."""
+        return _Keys(share, place // side, place % side, torch.zeros_like(place), 1)
+
+    def sums(self, values: Tensor) -> Tensor:
+        """(N, k, ...) summed over the keys of each reference: (N, R, ...)."""
+        owner = self.owner.view(*self.owner.shape, *[1] * (values.ndim - 2)).expand_as(values)
+        empty = values.new_zeros(len(values), self.references, *values.shape[2:])
+        return empty.scatter_add(1, owner, values)
+
+    def own(self, values: Tensor) -> Tensor:
+        """(N, k): of (N, R), what is of each key's reference."""
+        return values.gather(1, self.owner)
+
+    def best(self) -> Tensor:
+        """(N, k): the largest share in each key's reference."""
+        top = self.share.new_zeros(len(self.share), self.references)
+        return self.own(top.scatter_reduce(1, self.owner, self.share, "amax"))
+
+    def chosen(self, count: int, apart: bool) -> Tensor:
+        """(N, k) bool: the `count` best of each reference, where `apart` no two side by side."""
+        taken = self.owner.new_zeros(len(self.owner), self.references)
+        chosen = torch.zeros_like(self.owner, dtype=torch.bool)
+        for j in range(self.owner.shape[1]):
+            owner, before = self.owner[:, j : j + 1], slice(j)
+            free = taken.gather(1, owner) < count
+            if apart:
+                near = chosen[:, before] & (self.owner[:, before] == owner)
+                for axis in (self.y, self.x):
+                    near &= (axis[:, before] - axis[:, j : j + 1]).abs() <= 1
+                free &= ~near.any(1, keepdim=True)
+            chosen[:, j : j + 1] = free
+            taken.scatter_add_(1, owner, free.long())
+        return chosen
 
 
 def _candidates(config: Config) -> int:
@@ -237,48 +270,42 @@ def _moments(y: Tensor, x: Tensor, config: Config) -> Tensor:
     return torch.stack(kinds, dim=-1)
 
 
-def _peaks(best: Tensor, y: Tensor, x: Tensor, moments: Tensor, config: Config) -> _Peaks:
-    """Chooses centres among the candidates of rows, and what goes to each.
+def _gaussians(keys: _Keys, moments: Tensor, config: Config) -> tuple[Tensor, Tensor]:
+    """What the Gaussian around each key holds, and its spread.
 
     Args:
-        best: (N, k) shares of the candidates, largest first.
-        y: (N, k) row of each one's cell.
-        x: (N, k) column.
-        moments: (N, 1 or 4) of the whole row, weighted sums of `_moments`.
+        keys: Among them the centres; the other keys' Gaussians hold nothing.
+        moments: (N, R, 1 or 4) of whole rows, sums of `_moments` weighted with their shares.
         config: As for `fit`.
+
+    Returns:
+        (N, k) shares, and (N, k) spreads in cells.
     """
-    best, chosen = _choose(best, y, x, config)
-    mass = moments[:, :1]
+    chosen = keys.chosen(config.gaussians, config.compact_neighbours == "suppressed")
+    mass = moments[..., 0].clamp_min(_TINY)
     if config.compact_form == "mass":
-        share = best / best.sum(1, keepdim=True).clamp_min(_TINY) * mass
+        value, whole = keys.share * chosen, mass
     else:
-        share = best.masked_fill(best == 0, -torch.inf).softmax(1).nan_to_num(0.0)
+        value = keys.share.exp() * (chosen & (keys.share > 0))
+        whole = torch.ones_like(mass)
+    share = value * keys.own(whole / keys.sums(value).clamp_min(_TINY))
     if config.compact_spread == "fixed":
-        return _Peaks(chosen, share, torch.full_like(mass[:, 0], SPREAD))
+        return share, torch.full_like(share, SPREAD)
     # A mixture's second moment is that of its centres and twice the square of the spread.
-    part = (share / share.sum(1, keepdim=True).clamp_min(_TINY))[..., None]  # (N, M, 1)
-    centre = torch.stack((y, x), dim=2).float().gather(1, chosen[..., None].expand(-1, -1, 2))
-    middle = (part * centre).sum(1)  # (N, 2)
-    first, second = (moments[:, 1:] / mass.clamp_min(_TINY)).split((2, 1), dim=1)
-    whole = second[:, 0] - 2 * (first * middle).sum(1) + middle.square().sum(1)
-    between = (part * (centre - middle[:, None]).square()).sum((1, 2))
-    spread = ((whole - between) / 2).clamp_min(0).sqrt()
-    return _Peaks(chosen, share, spread.clamp(SPREAD, _SPREADS[-1]))
+    part = share / keys.own(whole)
+    centre = torch.stack((keys.y, keys.x), dim=2).to(share)  # (N, k, 2)
+    middle = keys.sums(part[..., None] * centre)  # (N, R, 2)
+    first, second = (moments[..., 1:] / mass[..., None]).split((2, 1), dim=2)
+    about = second[..., 0] - 2 * (first * middle).sum(2) + middle.square().sum(2)
+    away = [centre[..., axis] - keys.own(middle[..., axis]) for axis in (0, 1)]
+    between = keys.sums(part * (away[0].square() + away[1].square()))
+    spread = ((about - between) / 2).clamp_min(0).sqrt()
+    return share, keys.own(spread.clamp(SPREAD, _SPREADS[-1]))
 
 
-def _choose(best: Tensor, y: Tensor, x: Tensor, config: Config) -> tuple[Tensor, Tensor]:
-    """The best of the candidates (N, k), side by side or not: shares and places, (N, M) each."""
-    count = min(config.gaussians, best.shape[1])
-    if config.compact_neighbours == "allowed":
-        return best[:, :count], torch.arange(count, device=best.device).expand(len(best), -1)
-    shares, places = [], []
-    for _ in range(count):
-        share, place = best.max(1, keepdim=True)
-        away = torch.maximum((y - y.gather(1, place)).abs(), (x - x.gather(1, place)).abs())
-        best = best.masked_fill(away <= 1, 0.0)
-        shares.append(share)
-        places.append(place)
-    return torch.cat(shares, dim=1), torch.cat(places, dim=1)
+def _level(spread: Tensor) -> Tensor:
+    """Which of `_SPREADS` is nearest, int64."""
+    return (2 * (spread / SPREAD).log2()).round().long()
 
 
 def _counted(values: Tensor, config: Config) -> Tensor:
@@ -286,23 +313,21 @@ def _counted(values: Tensor, config: Config) -> Tensor:
     return values if config.compact_form == "mass" else F.pad(values, (0, 1), value=1.0)
 
 
-def _joined(
-    plain: Tensor,
-    values: Tensor,
-    centres: Tensor,
-    shares: Tensor,
-    references: int,
-    cells: tuple[int, int],
-    config: Config,
-) -> Tensor:
-    """What unconfident rows gave, (N, K), and what the Gaussians read, together."""
+def _blurred(
+    values: Tensor, references: int, cells: tuple[int, int], config: Config
+) -> list[Tensor]:
+    """Values (R h w, K) as a Gaussian of each spread sees them."""
     planes = values.T.unflatten(1, (references, *cells)).transpose(0, 1)  # (R, K, h, w)
     spreads = _SPREADS if config.compact_spread == "fitted" else _SPREADS[:1]
     normal = config.compact_form == "mass"
-    levels = [blur(planes, spread, normal).permute(0, 2, 3, 1).flatten(0, 2) for spread in spreads]
-    read = F.embedding_bag(centres, torch.cat(levels), per_sample_weights=shares, mode="sum")
-    total = plain + read
-    return total if normal else total[:, :-1] / total[:, -1:].clamp_min(_TINY)
+    return [blur(planes, spread, normal).permute(0, 2, 3, 1).flatten(0, 2) for spread in spreads]
+
+
+def _divided(total: Tensor, config: Config) -> Tensor:
+    """What queries gave, (N, K), without the channel of `_counted`."""
+    if config.compact_form == "mass":
+        return total
+    return total[:, :-1] / total[:, -1:].clamp_min(_TINY)
 
 
 def blur(values: Tensor, spread: float = SPREAD, normal: bool = True) -> Tensor:

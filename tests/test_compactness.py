@@ -247,9 +247,9 @@ def test_fitted_spreads_in_tracking(topk, neighbours, form):
 def test_spreads_are_rounded_to_the_nearest():
     """One wide row: what tracking reads of it is what the fit of the nearest spread gives."""
     height = width = 16
-    cells = torch.arange(height * width)[None]
-    shares = bell(8, 7, 1.25, height, width)
-    matches = Matches((shares / shares.sum()).view(1, -1).log(), cells, torch.zeros(1))
+    shares = bell(8, 7, 1.25, height, width).view(1, -1)
+    values, cells = (shares / shares.sum()).log().sort(descending=True)
+    matches = Matches(values, cells, torch.zeros(1))
     config = replace(TRACKING, gaussians=1, compact_spread="fitted", compact_threshold=0.0)
     values = torch.rand(height * width, 3)
     nearest = min(_SPREADS, key=lambda spread: abs(torch.tensor(spread / 1.25).log()))
