@@ -129,7 +129,8 @@ class TrainingConfig:
         view_light: this change of contrast, and half of it in brightness,
         view_colour: this change of tint and saturation. The defaults keep nearly every true match
             within a window of 6 cells.
-        gap: Largest distance of the two frames of a pair, in frames.
+        gap: Largest distance of the target from its references, in frames.
+        references: Frames that a target is rebuilt from, at different distances.
         chunk: Frames decoded together; `reuse` pairs are drawn from them.
         reuse: Steps in a row that draw from the same chunk.
         cache_mib: Bytes of decoded frames kept for later chunks, in MiB, over all the processes
@@ -140,10 +141,18 @@ class TrainingConfig:
         rebuild: "colour" hides a or b and rebuilds it; "lightness", for grey footage, hides
             the brightness around each pixel and rebuilds that from the detail.
         colour_scale: Factor on colours before the smooth L1 loss.
+        grey_share: Share of the samples of which the network sees lightness alone. As with the two
+            below, the colours that are rebuilt stay those of the frames (see `disguise`).
+        light: Change of contrast, and half of it in brightness, of each frame by itself.
+        cover: Share of the samples with something in front of a part of the target.
+        contrast_weight: Factor on contrast over the cells of two views whose match is known; needs
+            a `view_share`, or photographs.
         learning_rate: Peak of the cosine schedule (Adam).
         warmup: Steps over which the learning rate rises linearly from zero.
         weight_decay: Decoupled weight decay.
         clip_norm: Largest gradient norm.
+        average: Weights are those of a mean over the run's steps, in which older ones fade by this
+            factor a step, such as 0.999; 0: those of the last step.
         explosion: A loss this many times the mean of the last hundred steps ends the run; 0: none.
         second_stage: Share of the run after which the terms below join; 1 leaves them out.
         inter_weight: Factor on inter-video reconstruction; 0 leaves it out.
@@ -181,6 +190,7 @@ class TrainingConfig:
     view_light: float = 0.2
     view_colour: float = 0.05
     gap: int = 6
+    references: int = 1
     chunk: int = 16
     reuse: int = 8
     cache_mib: int = 0
@@ -189,10 +199,15 @@ class TrainingConfig:
     temperature: float = 0.07
     rebuild: Literal["colour", "lightness"] = "colour"
     colour_scale: float = 20.0
+    grey_share: float = 0.0
+    light: float = 0.0
+    cover: float = 0.0
+    contrast_weight: float = 0.0
     learning_rate: float = 1e-3
     warmup: int = 50
     weight_decay: float = 0.0
     clip_norm: float = 5.0
+    average: float = 0.0
     explosion: float = 25.0
     second_stage: float = 0.5
     inter_weight: float = 0.0

@@ -39,7 +39,9 @@ def ablate(
     points: Annotated[Path | None, arg(metavar="CSV")] = None,
     sequences: Annotated[tuple[str, ...], arg(metavar="NAME...")] = (),
     grid: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="FIELD=A,B,C")] = (),
+    each: bool = False,
     preset: Annotated[str | None, arg(metavar="NAME")] = None,
+    init: Annotated[str | None, arg(metavar="NAME")] = None,
     given: Annotated[
         UseAppendAction[tuple[str, ...]], arg(name="from", metavar="[ARM=]WEIGHTS")
     ] = (),
@@ -78,7 +80,9 @@ def ablate(
         sequences: Only these, of all benchmarks.
         grid: A field of training, model or tracking and its values, with semicolons between those
             of several numbers; once for each axis. Fields of tracking alone share one training.
+        each: Change one field of the grid at a time instead of all together.
         preset: What a grid begins with; small, if not given.
+        init: Weights to begin with, in runs without a start of their own, as in liir train.
         given: Weights to score instead of training some, in grid (of tracking) and table2 (liir's,
             or ARM=mast's).
         budget: Minutes of a run, its start included; 40, in quick 1. They become a number of steps
@@ -94,9 +98,9 @@ def ablate(
         table: Train and score nothing; tell what is finished.
         keep: Copy the first seed's weights there.
     """
-    chosen = arms_of(plan, grid, preset)
+    chosen = arms_of(plan, grid, preset, each)
     weights = _weights(plan, given, chosen)
-    _check(footage, weights, budget, steps, seeds, width, setting)
+    _check(footage, weights, budget, steps, seeds, width, setting, init)
     settings = (*(_QUICK if plan == "quick" else ()), *setting)
     parse_settings(settings, "training", "model", "tracking")
     sets = _sets(root, benchmark, points, sequences)
@@ -113,11 +117,11 @@ def ablate(
         width = {"quick": 0.25, GRID: own}.get(plan, 0.5)
     common: dict[str, Any] = {"out": out, "arms": chosen, "footage": footage, "given": weights}
     common |= {"settings": (f"width={width}", *settings), "steps": 1}
-    common |= {"device": device, "workers": workers}
+    common |= {"device": device, "workers": workers, "init": init}
     plans = [ablation.Plan(**common, **each) for each in sets]
     plans[0].needed(arms)  # complains before anything is made
     amount = session.Budget(
-        minutes=budget, steps=steps, width=width, settings=settings, footage=footage
+        minutes=budget, steps=steps, width=width, settings=settings, footage=footage, init=init
     )
     with session.alone(out):
         if not weights and not (table and not (out / "plan.json").exists()):
@@ -164,10 +168,11 @@ def _check(
     seeds: Sequence[int],
     width: float | None,
     setting: Sequence[str],
+    init: str | None,
 ) -> None:
     """Sees that options go together."""
     training: dict[str, object] = {"--footage": footage, "--budget": budget, "--steps": steps}
-    training |= {"--width": width, "--set": setting}
+    training |= {"--width": width, "--set": setting, "--init": init}
     for name, value in training.items() if weights else ():
         if value not in (None, ()):
             raise InputError(f"with --from nothing is trained: leave {name} out")

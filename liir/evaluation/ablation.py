@@ -60,6 +60,7 @@ class Plan:
         points: Its table of joints, as for `evaluate`.
         sequences: Of the benchmark; all if empty.
         given: Weights of arms that are not trained, by the arm's name.
+        init: What arms without a start begin with, as in `liir.train`.
         device: As in `liir.load`.
         workers: As in `liir.train`.
     """
@@ -74,6 +75,7 @@ class Plan:
     points: Path | None = None
     sequences: tuple[str, ...] = ()
     given: Mapping[str, Path] = field(default_factory=dict)
+    init: str | None = None
     device: str = "auto"
     workers: int | None = None
 
@@ -160,14 +162,14 @@ def train_arm(
     shared = plan.out / INDEX  # to look through the videos once and for all
     if shared.exists() and not (folder / INDEX).exists():
         shutil.copyfile(shared, folder / INDEX)
-    init = plan.folder(plan.arm(arm.start), seed) / WEIGHTS if arm.start and not resume else None
+    init = plan.folder(plan.arm(arm.start), seed) / WEIGHTS if arm.start else plan.init
     train(
         plan.footage,
         wanted,
         folder,
         steps=plan.steps,
         resume=resume,
-        init=init,
+        init=None if resume else init,
         device=plan.device,
         workers=plan.workers,
         progress=progress,

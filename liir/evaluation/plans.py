@@ -6,9 +6,9 @@ trained in it.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, product
 
 from liir import presets
 from liir.errors import InputError
@@ -99,7 +99,7 @@ def table1() -> list[Arm]:
     published = {(0, 0): (69.8, 39.6), (2, 0): (71.5, 40.8), (2, 2): (72.1, 41.2)}
     published[3, 3] = (71.6, 40.8)
     arms = [_START, *(_hidden(trained[m]) for m in range(4))]
-    for m, n in itertools.product(range(4), repeat=2):
+    for m, n in product(range(4), repeat=2):
         name, tracking = f"train-{m}-track-{n}", (f"gaussians={n}",)
         arm = Arm(name=name, weights=trained[m].name, tracking=tracking)
         arms.append(_told(arm, *published.get((m, n), ())))
@@ -147,36 +147,40 @@ PLANS: Mapping[str, Callable[[], list[Arm]]] = {
 GRID = "grid"
 
 
-def arms_of(plan: str, axes: Sequence[str] = (), preset: str | None = None) -> list[Arm]:
+def arms_of(
+    plan: str, axes: Sequence[str] = (), preset: str | None = None, each: bool = False
+) -> list[Arm]:
     """The arms of a plan.
 
     Args:
         plan: One of `PLANS`, or "grid".
         axes: As of `grid`.
         preset: As of `grid`; small, if None.
+        each: As of `grid`.
 
     Raises:
         InputError: There is no such plan, or it has no axes, or an axis cannot be that.
     """
     if plan == GRID:
-        return grid(axes, preset or "small")
+        return grid(axes, preset or "small", each=each)
     known = [*PLANS, GRID]
     if plan not in known:
         hint = nearest(plan, known)
         raise InputError(f"unknown plan {plan!r}{hint} (there are: {', '.join(known)})")
-    if axes or preset is not None:
-        what = "--grid" if axes else "--preset"
+    if axes or preset is not None or each:
+        what = "--grid" if axes else "--preset" if preset is not None else "--each"
         raise InputError(f"the arms of {plan} are fixed: {what} is for liir ablate grid")
     return PLANS[plan]()
 
 
-def grid(axes: Sequence[str], preset: str) -> list[Arm]:
-    """Every combination of values of some fields.
+def grid(axes: Sequence[str], preset: str, *, each: bool = False) -> list[Arm]:
+    """Every combination of values of some fields, or every value by itself.
 
     Args:
         axes: FIELD=A,B,C each, a field of training, model or tracking; A;B;C where a value is
             several numbers. Fields of tracking alone share the weights they are scored with.
         preset: What the other fields are taken from.
+        each: Change one field at a time; the preset as it is comes first.
 
     Raises:
         InputError: There is no axis, no such field, or a value cannot be that.
@@ -190,8 +194,9 @@ def grid(axes: Sequence[str], preset: str) -> list[Arm]:
     for axis in axes:
         name, sign, words = axis.partition("=")
         part, values = _axis(name, words) if sign else ("", [])
-        if not sign or len(values) < 2:
-            raise InputError(f"--grid {axis!r}: write FIELD=A,B,C, two values or more")
+        if not sign or len(values) < (1 if each else 2):
+            many = "" if each else ", two values or more"
+            raise InputError(f"--grid {axis!r}: write FIELD=A,B,C{many}")
         bare = name.rpartition(".")[2]
         if bare == "seed":
             raise InputError(f"--grid {axis!r}: seeds have an option of their own, --seeds")
@@ -200,11 +205,17 @@ def grid(axes: Sequence[str], preset: str) -> list[Arm]:
         fields.add((part, bare))
         texts = [f"{name}={value}" for value in values]
         (tracked if part == "tracking" else trained).append(texts)
+    if each:
+        return [
+            Arm(name=preset, preset=preset),
+            *(Arm(name=text, weights=preset, tracking=(text,)) for text in chain(*tracked)),
+            *(Arm(name=text, preset=preset, settings=(text,)) for text in chain(*trained)),
+        ]
     arms = []
-    for settings in itertools.product(*trained):
+    for settings in product(*trained):
         weights = "+".join(settings) or preset
         arms.append(Arm(name=weights, preset=preset, settings=settings, scored=not tracked))
-        for tracking in itertools.product(*tracked) if tracked else ():
+        for tracking in product(*tracked) if tracked else ():
             name = "+".join((*settings, *tracking))
             arms.append(Arm(name=name, weights=weights, tracking=tracking))
     return arms

@@ -44,6 +44,7 @@ class Budget:
         width: As `liir train --width`.
         settings: As `liir train --set`.
         footage: Videos.
+        init: As of `Plan`.
     """
 
     minutes: float | None
@@ -51,6 +52,7 @@ class Budget:
     width: float
     settings: Sequence[str]
     footage: Sequence[Path]
+    init: str | None = None
 
     def texts(self) -> tuple[str, ...]:
         """Settings of every arm."""
@@ -94,6 +96,8 @@ def steps_of(plan: Plan, budget: Budget, default: float, bar: Bar) -> int:
         "footage": [_absolute(place) for place in budget.footage],
         "set": sorted(budget.settings),
     }
+    if budget.init is not None:
+        given["init"] = budget.init
     if path.exists():
         return _agreed(path, given, budget)
     minutes = None if budget.steps else (budget.minutes or default)

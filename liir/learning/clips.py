@@ -1,4 +1,4 @@
-"""Unlabelled clips, sampled as pairs of crops.
+"""Unlabelled clips, sampled as crops of a target frame and of those it is rebuilt from.
 
 Sample b of step s is a function of (seed, s, b) alone: nothing has to be stored to go on from any
 step, and any number of worker processes gives the same batches.
@@ -32,10 +32,10 @@ Rgb = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Batch:
-    """Pairs of crops.
+    """Crops of T frames each, two if nothing else is said.
 
     Attributes:
-        rgb: (B, 2, 3, H, W) uint8; the second frame of a pair is the target.
+        rgb: (B, T, 3, H, W) uint8; the last of the T frames is the target.
         window: (B, 4) float32 top, left, height, width of the crop as fractions of its frame; of
             two views, that of the reference.
         dropped: (B,) int64, the colour channel (1: a, 2: b) to hide and rebuild.
@@ -57,7 +57,7 @@ class Batch:
 
 
 class _Pair(NamedTuple):
-    """A sample: (2, S, S, 3) and, for it, what `Batch` holds of each."""
+    """A sample: (T, S, S, 3) and, for it, what `Batch` holds of each."""
 
     rgb: Rgb
     window: tuple[float, float, float, float]
@@ -165,7 +165,7 @@ class Pairs(Dataset[Batch]):
         return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BOX))
 
     def _pair(self, shot: Shot, frames: list[Rgb], rng: np.random.Generator) -> _Pair:
-        """Two frames with one crop for both, or two views of one frame."""
+        """Some frames with one crop for all, or two views of one frame."""
         config = self.config
         if shot.still or (config.view_share and rng.random() < config.view_share):
             order = [int(rng.integers(len(frames)))]
@@ -173,6 +173,7 @@ class Pairs(Dataset[Batch]):
             gap = int(rng.integers(1, min(config.gap, len(frames) - 1) + 1))
             first = int(rng.integers(len(frames) - gap))
             order = [first, first + gap] if rng.random() < 0.5 else [first + gap, first]
+            order[1:1] = self._between(order, rng)
         height, width = frames[0].shape[:2]
         low, high = config.crop_source
         high = min(high, height, width)
@@ -190,12 +191,23 @@ class Pairs(Dataset[Batch]):
             if flip:
                 frame, box = frame[:, ::-1], (left, top, side)
             views, places = two_views(frame, box, config, rng)
+            views = np.concatenate([views[:1]] * config.references + [views[1:]])
             return _Pair(views, window, f"{told} {shot.start + order[0]}, two views", places)
         crops = np.stack([crop(frames[i], box, config.crop) for i in order])
         if flip:
             crops = np.ascontiguousarray(crops[:, :, ::-1])
         told += "s " + ", ".join(str(shot.start + i) for i in order)
         return _Pair(crops, window, told, nowhere(config.crop))
+
+    def _between(self, ends: list[int], rng: np.random.Generator) -> list[int]:
+        """More references between the farthest one and the target; where none is, it itself."""
+        far, target = ends
+        step = 1 if target > far else -1
+        more = self.config.references - 1
+        if not more:
+            return []
+        inner = [int(i) for i in rng.permutation(np.arange(far + step, target, step))[:more]]
+        return inner + [far] * (more - len(inner))
 
 
 class Runs(Dataset[list[Batch]]):

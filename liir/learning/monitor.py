@@ -229,7 +229,7 @@ class Monitor:
             # Tracking draws no random numbers; should it ever, training goes on with its own.
             with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
                 model = ready(
-                    self.objective.encoder, self.objective.preset, "trained", str(device), "auto"
+                    self.objective.learned, self.objective.preset, "trained", str(device), "auto"
                 )
                 report = benchmarks.evaluate(_protocol(root), root, model, progress=watch)
             entry = {

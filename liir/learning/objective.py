@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 from liir.encoder import Encoder
 from liir.errors import InputError
+from liir.learning import disguise
+from liir.learning.contrast import contrast_loss
 from liir.learning.distributed import Team
 from liir.learning.negatives import Bank, negative_lse, window_lse
 from liir.learning.reconstruction import (
@@ -109,6 +111,9 @@ class Objective(nn.Module):
         self.preset, self.dtype, self.team = preset, dtype, team or Team()
         self.encoder = Encoder(preset.model)
         self.slow_head = copy.deepcopy(self.encoder.region_head).requires_grad_(False)
+        self.average: Encoder | None = None
+        if preset.training.average:
+            self.average = copy.deepcopy(self.encoder).requires_grad_(False)
         self.bank: Bank | None = None
         self._fresh: tuple[Tensor, Tensor] | None = None
         if preset.training.inter_weight > 0:
@@ -118,9 +123,22 @@ class Objective(nn.Module):
         """Takes over an encoder's state (`start.read`); what it lacks stays as it is."""
         self.encoder.load_state_dict({**self.encoder.state_dict(), **state})
         self.slow_head.load_state_dict(self.encoder.region_head.state_dict())
+        if self.average is not None:
+            self.average.load_state_dict(self.encoder.state_dict())
+
+    @property
+    def learned(self) -> Encoder:
+        """The encoder to keep: the mean over steps where there is one, else that of the step."""
+        return self.encoder if self.average is None else self.average
 
     def forward(
-        self, lab: Tensor, dropped: Tensor, videos: Tensor, window: Tensor | None, second: bool
+        self,
+        lab: Tensor,
+        dropped: Tensor,
+        videos: Tensor,
+        window: Tensor | None,
+        second: bool,
+        correspondence: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """One pass.
 
@@ -131,6 +149,7 @@ class Objective(nn.Module):
             videos: (B,) int64 identity of each sample's video.
             window: (B, 4) or None, see `Position.forward`.
             second: Whether the second stage has begun.
+            correspondence: (B, h, w, 2) of the batch, where contrast is wanted.
 
         Returns:
             The losses by name, float32 scalars, each with its weight; their sum is minimised. Of
@@ -140,11 +159,16 @@ class Objective(nn.Module):
         batch, frames = lab.shape[:2]
         assert batch == len(self.team.slots(config.batch)), "not this process's share of the batch"
         if config.rebuild == "lightness":
-            detail, hidden = split_lightness(lab)
-            seen = detail.flatten(0, 1)
+            shown, hidden = split_lightness(lab)
         else:
-            hidden = hidden_colours(lab, dropped)
-            seen = drop_channel(lab.flatten(0, 1), dropped.repeat_interleave(frames))
+            shown, hidden = lab, hidden_colours(lab, dropped)
+        free = None
+        if disguise.wanted(config):
+            chances = self._mine(torch.rand(config.batch, frames, disguise.CHANCES))
+            shown, free = disguise.disguised(shown, chances.to(lab.device), config)
+        seen = shown.flatten(0, 1)
+        if config.rebuild == "colour":
+            seen = drop_channel(seen, dropped.repeat_interleave(frames))
         if window is not None:
             window = window.repeat_interleave(frames, dim=0)
         inter = second and self.bank is not None
@@ -158,9 +182,12 @@ class Objective(nn.Module):
                 region = self.encoder.region_head(shifted)
                 slow = self.slow_head(shifted.detach().unflatten(0, (batch, frames))[:, -1])
         compact = second and config.compact_weight > 0 and config.gaussians > 0
-        losses = intra_video_losses(pixel, hidden, config, compact=compact)
+        losses = intra_video_losses(pixel, hidden, config, compact=compact, free=free)
         if compact:
             losses["compact"] = config.compact_weight * losses["compact"]
+        if config.contrast_weight and correspondence is not None:
+            contrast = contrast_loss(pixel, correspondence, config)
+            losses["contrast"] = config.contrast_weight * contrast
         if region is not None and self.bank is not None:
             if self.bank.full:
                 region = normalise(region.float(), config.similarity)
@@ -169,6 +196,7 @@ class Objective(nn.Module):
                     hidden,
                     functools.partial(self._others, videos),
                     config,
+                    free,
                 )
             with torch.no_grad():
                 slow = normalise(slow.float(), config.similarity)
@@ -230,20 +258,29 @@ class Objective(nn.Module):
 
     @torch.no_grad()
     def follow(self) -> None:
-        """After each step: the momentum copy moves towards the head, the bank takes new frames.
+        """After each step: copies move towards what is learned, the bank takes new frames.
 
         Not in the forward pass: the backward pass still reads the bank, and a step that is not
         taken leaves nothing behind.
         """
-        rate = 1 - self.preset.training.momentum
-        for slow, fast in zip(
-            self.slow_head.parameters(), self.encoder.region_head.parameters(), strict=True
-        ):
-            slow.lerp_(fast, rate)
+        config = self.preset.training
+        _approach(self.slow_head, self.encoder.region_head, 1 - config.momentum)
+        if self.average is not None:
+            _approach(self.average, self.encoder, 1 - config.average)
         if self._fresh is not None and self.bank is not None:
-            batch = self.preset.training.batch
-            self.bank.push(*(self.team.joined(each, batch) for each in self._fresh))
+            self.bank.push(*(self.team.joined(each, config.batch) for each in self._fresh))
             self._fresh = None
+
+
+def _approach(slow: nn.Module, fast: nn.Module, rate: float) -> None:
+    """Moves the weights of one module, and its statistics, towards those of another."""
+    own = slow.state_dict()
+    for name, value in fast.state_dict().items():
+        kept = own[name]
+        if kept.is_floating_point():
+            kept.lerp_(value, rate)
+        else:
+            kept.copy_(value)
 
 
 def _edges(plane: Tensor) -> Tensor:

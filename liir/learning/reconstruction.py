@@ -55,7 +55,13 @@ def enlarge(cells: Tensor, height: int, width: int, stride: int = STRIDE) -> Ten
     return F.pad(large, beyond, mode="replicate")[..., :height, :width]
 
 
-def colour_loss(rebuilt: Tensor, target: Tensor, scale: float, stride: int = STRIDE) -> Tensor:
+def colour_loss(
+    rebuilt: Tensor,
+    target: Tensor,
+    scale: float,
+    stride: int = STRIDE,
+    free: Tensor | None = None,
+) -> Tensor:
     """Smooth L1 between rebuilt and true colours at full size.
 
     Args:
@@ -63,13 +69,19 @@ def colour_loss(rebuilt: Tensor, target: Tensor, scale: float, stride: int = STR
         target: (B, 1, H, W).
         scale: Factor on both before the loss.
         stride: Pixels from cell to cell.
+        free: (B, 1, H, W) bool, which pixels count; None: all.
 
     Returns:
         Scalar.
     """
     height, width = target.shape[-2:]
     large = enlarge(rebuilt, height, width, stride)
-    return F.smooth_l1_loss(scale * large, scale * target)
+    if free is None:
+        return F.smooth_l1_loss(scale * large, scale * target)
+    loss = F.smooth_l1_loss(scale * large, scale * target, reduction="none")
+    # A mean for each sample, so that samples weigh the same.
+    shares = (loss * free).sum((1, 2, 3)) / free.sum((1, 2, 3)).clamp_min(1)
+    return shares.mean()
 
 
 def hidden_colours(lab: Tensor, dropped: Tensor) -> Tensor:
@@ -101,7 +113,12 @@ def split_lightness(lab: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def intra_video_losses(
-    features: Tensor, hidden: Tensor, config: TrainingConfig, *, compact: bool = False
+    features: Tensor,
+    hidden: Tensor,
+    config: TrainingConfig,
+    *,
+    compact: bool = False,
+    free: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Intra-video reconstruction (LIIR, section 3.1): the last frame rebuilt from the others.
 
@@ -111,6 +128,7 @@ def intra_video_losses(
         hidden: (B, T, 1, H, W) the colours that the network did not see.
         config: Radius, temperature, similarity, colour scale; compactness.
         compact: Whether to measure compactness too (section 3.3).
+        free: As in `colour_loss`.
 
     Returns:
         Scalars, float32: "intra" and, if asked for, "compact".
@@ -129,7 +147,7 @@ def intra_video_losses(
         temperature=config.temperature,
         watch=watch if compact else None,
     )
-    losses = {"intra": colour_loss(rebuilt, hidden[:, -1], config.colour_scale)}
+    losses = {"intra": colour_loss(rebuilt, hidden[:, -1], config.colour_scale, free=free)}
     if compact:
         batch, references = features.shape[0], features.shape[1] - 1
         rows = batch * references * features.shape[3] * features.shape[4]
@@ -138,7 +156,11 @@ def intra_video_losses(
 
 
 def inter_video_loss(
-    features: Tensor, hidden: Tensor, negatives: Callable[[Tensor], Tensor], config: TrainingConfig
+    features: Tensor,
+    hidden: Tensor,
+    negatives: Callable[[Tensor], Tensor],
+    config: TrainingConfig,
+    free: Tensor | None = None,
 ) -> Tensor:
     """Inter-video reconstruction (LIIR, section 3.2): other videos compete, the own one rebuilds.
 
@@ -152,6 +174,7 @@ def inter_video_loss(
         negatives: Of the target's features (B, C, h, w), the log-sum-exp (B, h, w) over other
             videos' pixels.
         config: Radius, temperature, colour scale.
+        free: As in `colour_loss`.
 
     Returns:
         Scalar, float32.
@@ -165,4 +188,5 @@ def inter_video_loss(
     )
     # exp(own) / (exp(own) + exp(others)): the own video's share of all mass.
     share = torch.sigmoid(own - negatives(features[:, -1]))
-    return colour_loss(rebuilt * share[:, None], hidden[:, -1], config.colour_scale, REGION_STRIDE)
+    rebuilt = rebuilt * share[:, None]
+    return colour_loss(rebuilt, hidden[:, -1], config.colour_scale, REGION_STRIDE, free)

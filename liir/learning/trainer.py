@@ -135,6 +135,13 @@ def train(
             "inter-video reconstruction needs two videos or more, and all of these hold the same: "
             "add footage, or do without it (--set inter_weight=0)"
         )
+    if preset.training.contrast_weight > 0 and not (
+        preset.training.view_share > 0 or any(shot.still for shot in shots)
+    ):
+        raise team.mistake(
+            "contrast needs two views of a picture, whose match is known: add photographs "
+            "(stills:FOLDER), or take views of video frames (--set view_share=0.5)"
+        )
     pairs = Pairs(shots, preset.training, slots)
     data = digest(shots)
     if state is not None and state.data != data:
@@ -316,6 +323,7 @@ class _Run:
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         self.objective.train()
         crop = self.preset.model.position_fit == "crop"
+        contrast = self.preset.training.contrast_weight > 0
         # A run whose length is not known yet is in its first steps.
         begins = math.inf if self.steps is None else self.preset.training.second_stage * self.steps
         losses: dict[str, Tensor] = self.parallel(
@@ -324,6 +332,7 @@ class _Run:
             batch.videos.to(self.device),
             batch.window.to(self.device) if crop else None,
             self.step >= begins,
+            batch.correspondence.to(self.device) if contrast else None,
         )
         return losses
 
@@ -371,4 +380,4 @@ class _Run:
         checkpoints.save(state, self.out)
         notes = {"steps": str(self.step), "seconds": str(round(self.seconds))}
         notes |= {"init": self.init} if self.init else {}
-        write_weights(self.out / WEIGHTS, self.objective.encoder.state_dict(), self.preset, notes)
+        write_weights(self.out / WEIGHTS, self.objective.learned.state_dict(), self.preset, notes)

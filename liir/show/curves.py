@@ -23,6 +23,7 @@ _PANELS = {
     "intra": "intra-video reconstruction",
     "inter": "inter-video reconstruction",
     "compact": "compactness",
+    "contrast": "contrast between views",
     "learning_rate": "learning rate",
     "gradient": "norm of the gradient",
     "feature_spread": "spread of the features (0: all the same)",

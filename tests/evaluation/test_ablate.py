@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
-from liir.encoder import Encoder, write_weights
+from liir.encoder import Encoder, read_weights, write_weights
 from liir.evaluation import ablation
 from liir.presets import ModelConfig, Preset, TrackingConfig
 
@@ -120,6 +121,26 @@ def test_a_grid_trains_its_axes(go: Run, tmp_path: Path) -> None:
     assert len([*(tmp_path / "kept").glob("position=*.safetensors")]) == 2
     scores = [float(row["seed 0"]) for row in rows(tmp_path / "grid.csv")]
     assert len({*scores}) == 2
+
+
+def test_each_change_begins_with_given_weights(go: Run, weights: Path, tmp_path: Path) -> None:
+    sizes = ("--set", "pixel_channels=8", "--set", "region_channels=8")
+    words = ("--each", "--grid", "light=0.2", "--grid", "topk=2", "--init", weights, *sizes)
+    done = go("grid", tmp_path / "study", *words)
+    assert done.code == 0, done.err
+    assert [row["arm"] for row in rows(tmp_path / "study/grid.csv")] == [
+        "small",
+        "topk=2",
+        "light=0.2",
+    ]
+    begun = read_weights(weights)[0].pixel_head.weight
+    for arm, light in (("small", 0.0), ("light=0.2", 0.2)):
+        found, preset = read_weights(tmp_path / "study/seed-0" / arm / "weights.safetensors")
+        assert preset.training.light == light
+        torch.testing.assert_close(found.pixel_head.weight, begun, atol=0.01, rtol=0)
+    other = go("grid", tmp_path / "study", *words[:-6], "--init", "small", *sizes)
+    assert other.code == 2
+    assert "began with init" in other.err
 
 
 def test_bad_input(run: Run, world: Path, weights: Path, tmp_path: Path) -> None:

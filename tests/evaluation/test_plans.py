@@ -70,6 +70,20 @@ def test_a_grid_of_tracking_trains_once() -> None:
     ]
 
 
+def test_each_value_by_itself() -> None:
+    arms = grid(["gap=3,12", "temperature=0.1", "tracking.topk=10"], "small", each=True)
+    assert [(arm.name, arm.settings, arm.weights, arm.tracking) for arm in arms] == [
+        ("small", (), None, ()),
+        ("tracking.topk=10", (), "small", ("tracking.topk=10",)),
+        ("gap=3", ("gap=3",), None, ()),
+        ("gap=12", ("gap=12",), None, ()),
+        ("temperature=0.1", ("temperature=0.1",), None, ()),
+    ]
+    assert all(arm.scored for arm in arms)
+    with pytest.raises(InputError, match="--each is for liir ablate grid"):
+        arms_of("ladder", each=True)
+
+
 def test_a_grid_of_training_scores_what_it_trains() -> None:
     arms = grid(["position=none,learnable"], "small")
     assert [(arm.name, arm.scored) for arm in arms] == [

@@ -43,6 +43,9 @@ CASES = {
     **{name: tiny(make()) for name, make in presets.PRESETS.items()},
     "edges": tiny(presets.inter(), bank_sampling="edges"),
     **{kind: tiny(presets.inter(), shifting=kind) for kind in ("none", "aligned", "drop")},
+    "beyond": tiny(
+        presets.inter(), cover=0.5, light=0.2, grey_share=0.3, average=0.9, contrast_weight=1.0
+    ),
 }
 TRAINED = Preset(
     name="tiny",
@@ -87,9 +90,12 @@ def measure(config: Preset, team: Team) -> dict[str, Any]:
         rng = torch.Generator().manual_seed(seed)
         lab = torch.rand(BATCH, 2, 3, 32, 32, generator=rng).double() - 0.5
         videos = torch.tensor([7, 2 * seed, 2 * seed + 1])  # one video in every batch
+        places = 28 * torch.rand(BATCH, 8, 8, 2, generator=rng).double()
+        places[0] = torch.nan  # one pair is no two views
         module.zero_grad()
+        dropped = torch.tensor([1, 2, 2])
         with patched(Tensor, "float", Tensor.double):
-            losses = whole(lab[mine], torch.tensor([1, 2, 2])[mine], videos[mine], None, True)
+            losses = whole(lab[mine], dropped[mine], videos[mine], None, True, places[mine])
         (team.size * sum(losses.values())).backward()
         module.follow()
     return {

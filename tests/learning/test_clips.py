@@ -66,6 +66,22 @@ def test_pairs_keep_to_their_shot_and_gap(told: Path) -> None:
     assert dropped == {1, 2}
 
 
+def test_more_references_lie_between_the_farthest_and_the_target(told: Path) -> None:
+    four = Pairs([Shot(str(told), 0, 24)], replace(CONFIG, references=3))
+    for step in range(40):
+        batch = four[step]
+        assert batch.rgb.shape == (3, 4, 3, 32, 32)
+        blue = batch.rgb[:, :, 2].float().mean(dim=(2, 3)) / 10
+        for far, *between, target in [[round(each) for each in row] for row in blue.tolist()]:
+            distances = [(target - each) * (1 if target > far else -1) for each in between]
+            gap = abs(target - far)
+            assert 1 <= gap <= CONFIG.gap
+            inner = [each for each in distances if each < gap]
+            assert len({*inner}) == len(inner) == min(2, gap - 1)
+            assert min(distances) >= 1
+            assert max(distances) <= gap
+
+
 def test_slots_stay_on_a_chunk(told: Path) -> None:
     pairs = Pairs([Shot(str(told), 0, 24)], CONFIG)
     spans = []

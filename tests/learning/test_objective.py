@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from liir.errors import InputError
+from liir.learning import disguise
 from liir.learning import objective as module_under_test
 from liir.learning.objective import Objective, _edges, quick_products
 from liir.learning.reconstruction import inter_video_loss
@@ -100,6 +101,65 @@ def test_a_weight_is_a_factor_of_its_loss(name):
     assert once[name] > 0
     for key, loss in once.items():
         assert twice[key] == pytest.approx((2 if key == name else 1) * loss, rel=1e-5)
+
+
+def test_what_is_covered_is_not_missed():
+    """Of the covered part of a target, colours may be any; of the rest they may not."""
+    lab = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(3)) - 0.5
+
+    def loss(lab):
+        module = objective(cover=1.0, inter_weight=0.0, compact_weight=0.0)
+        torch.manual_seed(1)
+        chances = torch.rand(2, 2, disguise.CHANCES)
+        covered = ~disguise.disguised(lab, chances, module.preset.training)[1]
+        torch.manual_seed(1)
+        losses = module(lab, torch.tensor([1, 2]), torch.tensor([1, 2]), None, False)
+        return float(losses["intra"].detach()), covered
+
+    once, covered = loss(lab)
+    assert bool(covered.any())
+    away = covered.roll((-16, -16), dims=(-2, -1))  # what covers it comes from there
+    other = lab.clone()
+    other[:, -1] = torch.where(covered & ~away, 0.4, lab[:, -1])
+    assert loss(other)[0] == pytest.approx(once, rel=1e-6)
+    other[:, -1] = torch.where(covered, lab[:, -1], 0.4)
+    assert loss(other)[0] != pytest.approx(once, rel=1e-2)
+
+
+def test_contrast_is_there_where_matches_are_known():
+    module = objective(contrast_weight=2.0)
+    lab = torch.rand(2, 2, 3, 32, 32) - 0.5
+    y, x = torch.meshgrid(torch.arange(8), torch.arange(8), indexing="ij")
+    places = (4.0 * torch.stack((x, y), dim=-1)).expand(2, -1, -1, -1)
+    argue = (lab, torch.tensor([1, 2]), torch.tensor([1, 2]), None, False)
+    assert "contrast" not in module(*argue)
+    losses = module(*argue, places)
+    losses["contrast"].backward()
+    assert float(losses["contrast"].detach()) > 0
+    assert float(module.encoder.pixel_head.weight.grad.abs().sum()) > 0
+
+
+def test_the_mean_over_steps_follows_the_encoder():
+    module = objective(average=0.75, inter_weight=0.0)
+    before = {name: value.clone() for name, value in module.encoder.state_dict().items()}
+    with torch.no_grad():
+        for value in module.encoder.parameters():
+            value += 1.0
+    module.follow()
+    assert module.learned is module.average
+    for name, value in module.learned.named_parameters():
+        torch.testing.assert_close(value, before[name] + 0.25)
+        assert not value.requires_grad
+    assert objective(inter_weight=0.0).learned.pixel_head.weight.requires_grad
+
+
+def test_the_mean_begins_with_given_weights():
+    given = objective(inter_weight=0.0).encoder.state_dict()
+    given = {name: value + 1 for name, value in given.items()}
+    module = objective(average=0.5, inter_weight=0.0)
+    module.start_from(given)
+    for name, value in module.learned.state_dict().items():
+        torch.testing.assert_close(value, given[name])
 
 
 def test_the_bank_holds_what_the_momentum_copy_says():

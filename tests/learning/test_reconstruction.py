@@ -76,6 +76,17 @@ def test_colour_loss_is_smooth_l1_on_scaled_colours() -> None:
     assert float(colour_loss(rebuilt, far, 20.0)) == pytest.approx(8 - 0.5, rel=1e-4)
 
 
+def test_colour_loss_counts_free_pixels_alone_and_samples_alike() -> None:
+    rebuilt, target = torch.zeros(2, 1, 2, 2), torch.zeros(2, 1, 8, 8)
+    free = torch.zeros(2, 1, 8, 8, dtype=torch.bool)
+    target[0, :, :, 4:], target[1] = 1.0, 0.4
+    free[0, :, :, :4], free[1, :, :2] = True, True
+    assert float(colour_loss(rebuilt, target, 20.0, free=free)) == pytest.approx((0 + 7.5) / 2)
+    everything = torch.ones_like(free)
+    plain = colour_loss(rebuilt, target, 20.0)
+    torch.testing.assert_close(colour_loss(rebuilt, target, 20.0, free=everything), plain)
+
+
 def test_no_loss_where_everything_finds_itself() -> None:
     # Colours that are bilinear between the cells, so that the enlargement loses nothing.
     lab = enlarge(torch.randn(2, 3, 5, 6), 17, 21).unsqueeze(1).expand(-1, 2, -1, -1, -1)

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from liir.encoder import read_weights
 from liir.errors import InputError
 from liir.learning import guard, monitor, objective, trainer
 from liir.learning.checkpoint import Checkpoint, restore
@@ -104,6 +105,34 @@ def test_the_whole_objective_resumes_bit_for_bit(
     log = [json.loads(line) for line in (tmp_path / "whole/log.jsonl").read_text().splitlines()]
     assert "compact" not in log[1]
     assert {"intra", "compact", "inter"} <= set(log[-1])
+
+
+def test_what_is_beyond_the_paper_resumes_bit_for_bit(clip: Path, tmp_path: Path) -> None:
+    """Choices of what to cover, the mean over steps, several references and views."""
+    changes = {"cover": 0.5, "light": 0.2, "grey_share": 0.3, "average": 0.9, "references": 2}
+    changes |= {"contrast_weight": 1.0, "view_share": 0.5}
+    beyond = replace(TINY, training=replace(TINY.training, **changes))
+    train([clip], beyond, tmp_path / "whole", steps=6, workers=0)
+    train([clip], beyond, tmp_path / "half", steps=6, workers=0, progress=kill_at(3))
+    torch.manual_seed(99)
+    train([clip], beyond, tmp_path / "half", workers=0, resume=True)
+    whole = restore(tmp_path / "whole")
+    assert differences(whole, restore(tmp_path / "half")) == []
+    kept, _ = read_weights(tmp_path / "whole/weights.safetensors")
+    for name, value in kept.state_dict().items():  # the mean is what is used
+        torch.testing.assert_close(
+            value.float(), whole.objective[f"average.{name}"].float(), rtol=1e-3, atol=1e-3
+        )
+    name = "pixel_head.weight"
+    assert not torch.equal(whole.objective[f"average.{name}"], whole.objective[f"encoder.{name}"])
+
+
+def test_contrast_wants_views(clip: Path, tmp_path: Path) -> None:
+    wanted = replace(TINY, training=replace(TINY.training, contrast_weight=1.0))
+    with pytest.raises(InputError, match="view_share"):
+        train([clip], wanted, tmp_path / "run", steps=2, workers=0)
+    shown = replace(wanted, training=replace(wanted.training, view_share=1.0))
+    train([clip], shown, tmp_path / "run", steps=2, workers=0)
 
 
 def test_one_video_has_no_others(clip: Path, tmp_path: Path) -> None:
