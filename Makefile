@@ -68,6 +68,7 @@ test-all: check $(ORACLE)
 bench: $(READY)
 	$(BIN)/python benchmarks/tracking.py --radius 12
 	$(BIN)/python benchmarks/matching.py --runs 4
+	$(BIN)/python benchmarks/prior.py
 	$(BIN)/python benchmarks/scaling.py --timed 5
 	$(BIN)/python benchmarks/negatives.py
 	$(BIN)/python benchmarks/training.py
@@ -77,6 +78,7 @@ bench-long: $(READY)
 	$(BIN)/python benchmarks/tracking.py --frames 3000 --kernel on --radius 12
 	$(BIN)/python benchmarks/tracking.py --out bench/parts
 	$(BIN)/python benchmarks/matching.py --runs 20
+	$(BIN)/python benchmarks/prior.py --runs 20
 	$(BIN)/python benchmarks/scaling.py --long --timed 40
 	$(BIN)/python benchmarks/negatives.py --runs 10 --most-gib 4
 	$(BIN)/python benchmarks/training.py --steps 30 --long

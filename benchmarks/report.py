@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-NAMES = ("tracking", "matching", "scaling", "negatives", "training")
+NAMES = ("tracking", "matching", "prior", "scaling", "negatives", "training")
 
 
 def section(found: dict[str, Any]) -> str:

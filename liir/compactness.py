@@ -162,8 +162,6 @@ def condensed_window(query: Tensor, keys: Tensor, config: TrackingConfig) -> Tal
 def _split(strip: Strip, values: Tensor, config: Config) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Unconfident rows of a strip tallied, the Gaussians of the confident ones.
 
-    The similarities are exponentiated once, and touched no more than for a plain tally.
-
     Args:
         strip: Of queries in all references.
         values: (n, R p p, K) of the keys.
@@ -175,25 +173,22 @@ def _split(strip: Strip, values: Tensor, config: Config) -> tuple[Tensor, Tensor
     """
     patch = strip.inside.shape[1]
     side, references = round(patch**0.5), values.shape[1] // patch
-    best, place = largest(strip.scores[0].view(-1, patch), _candidates(config))  # (n t t R, k)
-    best, scores = best.float(), strip.scores[0].float()  # (n, t t, R p p)
-    highest = best[:, 0].view(*scores.shape[:2], references).amax(2, keepdim=True)
-    weights = (scores - highest).exp_()
-    columns = _coordinates(side, config, scores).expand(len(values), -1, -1)
-    pieces = [slice(r * patch, (r + 1) * patch) for r in range(references)]
-    sums = [weights[..., at] @ torch.cat((values[:, at], columns), dim=2) for at in pieces]
-    tallied = torch.stack(sums, dim=2).flatten(0, 1)  # (n t t, R, K + 1 or 4)
-    tallied, moments = tallied.split((values.shape[2], columns.shape[2]), dim=2)
-    total = moments[..., :1].sum(1, keepdim=True)
-    best = best.view(-1, references, best.shape[1]).sub_(highest.view(-1, 1, 1)).exp_() / total
-    sure = best[..., :1] > config.compact_threshold  # (n t t, R, 1)
-    rest = torch.where(sure, 0.0, tallied / total).sum(1)
-    moments = (moments / total).flatten(0, 1)[:, None]
-    share, spread = _gaussians(_Keys.of_one(best.flatten(0, 1), place, side), moments, config)
-    share = torch.where(sure, share.view(best.shape), 0.0)
-    place = place.view(best.shape)
-    place = place + patch * torch.arange(references, device=place.device)[:, None]
-    return rest, place.flatten(1), share.flatten(1), _level(spread).view(share.shape).flatten(1)
+    weights = strip.scores[0].float().softmax(-1)  # (n, t t, R p p)
+    rows = weights.view(-1, patch)  # of each query in each reference
+    sure = (rows.amax(1) > config.compact_threshold).nonzero()[:, 0]
+    # They are few: only of them the best keys are looked for.
+    confident = rows.index_select(0, sure)
+    rest = (rows.index_fill_(0, sure, 0.0).view_as(weights) @ values).flatten(0, 1)
+    best, place = largest(confident, _candidates(config))
+    moments = (confident @ _coordinates(side, config, confident))[:, None]
+    share, spread = _gaussians(_Keys.of_one(best, place, side), moments, config)
+    place = place + patch * (sure % references)[:, None]
+
+    def everywhere(found: Tensor) -> Tensor:  # (rows, k) to (n t t, R k), else zero
+        whole = found.new_zeros(len(rows), found.shape[1])
+        return whole.index_copy_(0, sure, found).view(len(rest), -1)
+
+    return rest, everywhere(place), everywhere(share), everywhere(_level(spread))
 
 
 @dataclass(frozen=True)
@@ -342,16 +337,25 @@ def blur(values: Tensor, spread: float = SPREAD, normal: bool = True) -> Tensor:
         (R, K, h, w).
     """
     reach = max(1, round(4 * spread))
-    distance = torch.arange(-reach, reach + 1, device=values.device)
-    bell = _bell(distance, spread).to(values.dtype)
+    bell = _bell(torch.arange(-reach, reach + 1), spread).tolist()
 
-    def smooth(planes: Tensor) -> Tensor:
-        flat = planes.flatten(0, 1)[:, None]
-        flat = F.conv2d(flat, bell.view(1, 1, -1, 1), padding=(reach, 0))
-        flat = F.conv2d(flat, bell.view(1, 1, 1, -1), padding=(0, reach))
-        return flat[:, 0].view(planes.shape)
+    def smooth(planes: Tensor, dim: int) -> Tensor:
+        size = planes.shape[dim]
+        sides = (reach, reach) if dim == -1 else (0, 0, reach, reach)
+        padded = F.pad(planes, sides)
+        total = torch.zeros_like(planes)
+        for start, factor in enumerate(bell):
+            # Few taps: sums of shifted maps take a third of the time of a convolution.
+            total.add_(padded.narrow(dim, start, size), alpha=factor)
+        return total
 
-    return smooth(values) / smooth(torch.ones_like(values[:1, :1])) if normal else smooth(values)
+    blurred = smooth(smooth(values, -2), -1)
+    if normal:
+        for dim in (-2, -1):
+            ones = values.new_ones(1, values.shape[dim])
+            whole = smooth(ones, -1)[0]
+            blurred = blurred / (whole[:, None] if dim == -2 else whole)
+    return blurred
 
 
 def _bell(distance: Tensor, spread: Tensor | float) -> Tensor:

@@ -5,8 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -57,6 +59,16 @@ def test_matching(tmp_path):
     assert all(row["error"] < 1e-5 for row in rows.values())
 
 
+def test_prior(tmp_path):
+    words = "--cells 16 20 --radius 4 --dtypes float32 --runs 2".split()
+    rows = run("prior", tmp_path, *words)
+    assert {"best 5, mass, float32", "whole windows, published, float32"} <= {*rows}
+    for row in rows.values():
+        ratio = row["seconds"]["median"] / row["plain"]["median"]
+        assert row["ratio"] == pytest.approx(ratio)
+        assert 0 < row["confident"] < 100
+
+
 def test_negatives(tmp_path):
     words = "--negatives 64 256 --queries 256 --channels 8 --runs 2 --most-gib 0.0001".split()
     rows = run("negatives", tmp_path, *words)
@@ -105,6 +117,34 @@ def test_a_report_replaces_its_sections_alone(module):
     assert report.replaced(text, "x", "new\n") == text.replace("old", "new")
     with pytest.raises(SystemExit, match="no section <!-- bench:y -->"):
         report.replaced(text, "y", "new\n")
+
+
+def test_the_worst_moments(module, tmp_path):
+    """A square that grows and moves; half of it is lost in the third frame."""
+    failures = module("failures")
+    places = [(4, 8), (6, 12), (8, 16), (10, 20)]  # of its left side, and its side
+    for kind in ("JPEGImages", "Annotations", "found"):
+        (tmp_path / kind / "one").mkdir(parents=True)
+    (tmp_path / "ImageSets").mkdir()
+    (tmp_path / "ImageSets/val.txt").write_text("one\n")
+    for i, (left, side) in enumerate(places):
+        mask = np.zeros((48, 64), np.uint8)
+        mask[4 : 4 + side, left : left + side] = 255
+        Image.fromarray(mask).convert("RGB").save(tmp_path / f"JPEGImages/one/{i:05}.png")
+        Image.fromarray(mask).save(tmp_path / f"Annotations/one/{i:05}.png")
+        found = mask // 255
+        found[:, left + side // 2 :] = 0 if i == 2 else found[:, left + side // 2 :]
+        Image.fromarray(found).save(tmp_path / f"found/one/{i:05}.png")
+    stage = failures.Stage("davis2016", tmp_path)
+    (worst,) = failures.moments(stage, tmp_path / "found", 1)
+    assert (worst.clip.name, worst.index, worst.score) == ("one", 2, pytest.approx(0.5))
+    moved, grew, width, went = failures.facts(worst)
+    cells = 480 / 48 / 4
+    assert float(moved) == pytest.approx(cells * np.hypot(2 + 2, 2), abs=0.06)
+    assert float(grew) == 2.0
+    assert float(width) == pytest.approx(cells * 2 * 256 / 60, abs=0.06)
+    assert went == "50 % to background"
+    assert failures.draw(worst).shape[1] > 1000
 
 
 def test_a_row_that_cannot_be_made_stands_in_the_document(
