@@ -102,6 +102,7 @@ def gentle(preset: Preset, grey: bool) -> Preset:
         second_stage=1.0,
         inter_weight=0.0,  # it needs two videos or more
         compact_weight=0.0,
+        contrast_weight=0.0,  # it needs photographs, or views
         mix=(),
         rebuild="lightness" if grey else "colour",
     )
