@@ -131,6 +131,8 @@ class TrainingConfig:
             within a window of 6 cells.
         gap: Largest distance of the target from its references, in frames.
         references: Frames that a target is rebuilt from, at different distances.
+        targets: Which frames are rebuilt from the others: the "last" alone, or the first one as
+            well ("both"), with the same features.
         chunk: Frames decoded together; `reuse` pairs are drawn from them.
         reuse: Steps in a row that draw from the same chunk.
         cache_mib: Bytes of decoded frames kept for later chunks, in MiB, over all the processes
@@ -191,6 +193,7 @@ class TrainingConfig:
     view_colour: float = 0.05
     gap: int = 6
     references: int = 1
+    targets: Literal["last", "both"] = "last"
     chunk: int = 16
     reuse: int = 8
     cache_mib: int = 0

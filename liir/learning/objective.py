@@ -183,6 +183,9 @@ class Objective(nn.Module):
                 slow = self.slow_head(shifted.detach().unflatten(0, (batch, frames))[:, -1])
         compact = second and config.compact_weight > 0 and config.gaussians > 0
         losses = intra_video_losses(pixel, hidden, config, compact=compact, free=free)
+        if config.targets == "both":
+            other = intra_video_losses(pixel.flip(1), hidden.flip(1), config)
+            losses["intra"] = (losses["intra"] + other["intra"]) / 2
         if compact:
             losses["compact"] = config.compact_weight * losses["compact"]
         if config.contrast_weight and correspondence is not None:

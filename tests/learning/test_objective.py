@@ -126,6 +126,17 @@ def test_what_is_covered_is_not_missed():
     assert loss(other)[0] != pytest.approx(once, rel=1e-2)
 
 
+def test_both_frames_are_rebuilt_from_each_other():
+    """The same as the mean of a batch and of that batch backwards."""
+    changes = {"inter_weight": 0.0, "compact_weight": 0.0}
+    lab = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(3)) - 0.5
+    rest = (torch.tensor([1, 2]), torch.tensor([1, 2]), None, False)
+    both = objective(targets="both", **changes)(lab, *rest)["intra"].detach()
+    ways = [objective(**changes)(way, *rest)["intra"].detach() for way in (lab, lab.flip(1))]
+    assert float(ways[0]) != pytest.approx(float(ways[1]), rel=1e-3)
+    torch.testing.assert_close(both, sum(ways) / 2)
+
+
 def test_contrast_is_there_where_matches_are_known():
     module = objective(contrast_weight=2.0)
     lab = torch.rand(2, 2, 3, 32, 32) - 0.5
