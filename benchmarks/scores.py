@@ -31,6 +31,7 @@ from liir.evaluation.flow import warped
 from liir.evaluation.sources import copied
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+ABLATION = REPOSITORY / "liir" / "weights" / "ablation"
 
 
 class Set(NamedTuple):
@@ -80,8 +81,8 @@ NAMES = {
     "small": "**`small`**",
     "base": "**`base`**",
 }
-TRAINED = {"mast": "liir train FOLDER --preset mast --out runs/mast --steps 15500"}
-"""Rows whose weights may be among the project's own, and what makes them."""
+TRAINED = {"mast": "seed-0/mast/weights.safetensors"}
+"""Rows whose weights are arms of the ladder in liir/weights/ablation (docs/ablations.md)."""
 
 
 def about(data: Path, wanted: Sequence[str]) -> str:
@@ -156,8 +157,7 @@ def row(text: str, given: argparse.Namespace) -> list[str]:
     if what in BASELINES:
         options["source"] = BASELINES[what]
     else:
-        path = REPOSITORY / "liir" / "weights" / "ablation" / f"{what}.safetensors"
-        model = liir.load(path if path.is_file() and what in TRAINED else what)
+        model = liir.load(ABLATION / TRAINED[what] if what in TRAINED else what)
         config = model.preset.tracking
         settings = f"{config.temperature:g}, {config.topk or 'all'}, {config.radius}"
         options["model"] = model
@@ -232,10 +232,9 @@ def main() -> None:
             try:
                 found.append(make(text, options))
             except InputError as error:
-                name, made = text.partition("=")[0], TRAINED.get(text)
-                hint = f" Make it: {made}, then --rows {text}=FILE" if made else ""
+                name = text.partition("=")[0]
                 found.append([NAMES.get(name, name), "left out", *[""] * len(COLUMNS)])
-                left_out.append(f"{text}: {error}.{hint}")
+                left_out.append(f"{text}: {error}.")
                 print(f"left out: {left_out[-1]}", file=sys.stderr)
             print("| " + " | ".join(found[-1]) + " |", flush=True)
     if options.write:
