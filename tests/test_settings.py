@@ -96,3 +96,9 @@ def test_a_chunk_holds_a_pair() -> None:
 def test_shares_need_not_be_whole() -> None:
     with pytest.raises(InputError, match="mix is numbers with commas between them"):
         parse_settings(["mix=far"], "training")
+
+
+@pytest.mark.parametrize("text", ["cover=1.5", "grey_share=2", "light=1.1", "average=1"])
+def test_shares_end_at_one(text: str) -> None:
+    with pytest.raises(InputError, match="or less"):
+        parse_settings([text], "training")
