@@ -26,6 +26,7 @@ from liir.errors import InputError
 from liir.evaluation.benchmarks import evaluate
 from liir.files import written
 from liir.learning.adapting import adapt
+from liir.show.takes import Stage
 
 MEASURED = ("davis2016", "semantic")
 HEAD = ("clip", "frames", "before", "after", "gain", "minutes")
@@ -37,17 +38,9 @@ def score(data: Path, each: Set, names: Sequence[str], model: Model) -> float:
     return 100 * report.summary[next(iter(each.columns.values()))]
 
 
-def frames_of(data: Path, each: Set, name: str) -> Path:
-    """The folder of a clip's frames."""
-    found = sorted(path for path in (data / each.folder).rglob(name) if "JPEGImages" in str(path))
-    if not found:
-        raise InputError(f"{data / each.folder}: no frames of {name}")
-    return found[0]
-
-
 def measure(data: Path, each: Set, name: str, given: argparse.Namespace) -> dict[str, float]:
     """A clip before and after; minutes of training."""
-    frames = frames_of(data, each, name)
+    frames = Stage(each.benchmark, data / each.folder).clip(name).folder
     weights = given.out / f"{name}.safetensors"
     model = liir.load(given.model)
     found = {"frames": float(len([*frames.iterdir()])), "before": score(data, each, [name], model)}

@@ -25,7 +25,7 @@ from scores import SETS, points
 
 from liir.annotations import VOID
 from liir.errors import InputError
-from liir.evaluation.metrics import region_similarity
+from liir.evaluation.metrics import joint_errors, region_similarity
 from liir.figures import Picture
 from liir.grid import STRIDE
 from liir.show.errors import counted, outcome, tinted, window
@@ -85,18 +85,15 @@ def _worst(clip: Clip, take: Take, what: int | None) -> Moment | None:
 
 
 def _near(clip: Clip, take: Take, index: int) -> float:
-    """The share of a frame's visible joints within 0.2 of 0.6 x the diagonal of their box."""
-    true = {n: np.array(at) for n, at in clip.joints[index].items() if n in joints(clip)}
+    """The share of a frame's visible joints within 0.2, as PCK by box counts them."""
+    true = {n: at for n, at in clip.joints[index].items() if n in joints(clip)}
     if not true:
         return np.nan
-    box = np.ptp(np.stack([*true.values()]), axis=0)
-    reach = 0.2 * 0.6 * float(np.hypot(*box))
-    given = take.points[index]
-    return float(np.mean([n in given and _apart(given[n], at) <= reach for n, at in true.items()]))
-
-
-def _apart(found: tuple[float, float, float], true: NDArray[np.float64]) -> float:
-    return float(np.hypot(found[0] - true[0], found[1] - true[1]))
+    nowhere = (np.inf, np.inf)
+    given = [take.points[index].get(name, nowhere)[:2] for name in true]
+    places = [np.array([*each], np.float64).T[..., None] for each in (true.values(), given)]
+    errors = joint_errors(*places, np.ones((len(true), 1), dtype=bool))
+    return float(np.mean(errors <= 0.2))
 
 
 def facts(moment: Moment) -> list[str]:

@@ -162,14 +162,8 @@ def draw(found: record.Report) -> Figure:
 
 def main() -> None:
     """Prints a Markdown table; keeps JSON and a plot."""
-    parser = record.options(__doc__)
-    parser.add_argument("--cells", type=int, nargs=2, default=[120, 214], metavar=("H", "W"))
-    parser.add_argument("--channels", type=int, default=64)
-    parser.add_argument("--radius", type=int, default=12)
-    parser.add_argument("--references", type=int, default=5)
+    parser = record.window_options(__doc__)
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=FORMS)
-    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--runs", type=int, default=8)
     given = parser.parse_args()
     if record.one(given, measure):
         return

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import limits
 import record
 import torch
 from torch import Tensor
@@ -94,10 +93,6 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     where = "whole windows" if job["topk"] is None else f"best {job['topk']}"
     compiled = job["topk"] is not None and kernel.usable()
     where += ", kernel" if compiled else ""
-    dtype = getattr(torch, job["dtype"])
-    limit = limits.measure(
-        device, dtype, channels=job["channels"], radii=[job["radius"]] * job["references"]
-    )
     return job | {
         "name": f"{where}, {job['form']}, {job['dtype']}",
         "plain": without,
@@ -105,7 +100,6 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         "ratio": seconds["median"] / without["median"],
         "confident": 100 * float(confident),
         "peak": record.peak(device),
-        "limit": limit.told(),
     }
 
 
@@ -134,15 +128,9 @@ def draw(found: record.Report) -> Figure:
 
 def main() -> None:
     """Prints a Markdown table; keeps JSON and a plot."""
-    parser = record.options(__doc__)
-    parser.add_argument("--cells", type=int, nargs=2, default=[120, 214], metavar=("H", "W"))
-    parser.add_argument("--channels", type=int, default=64)
-    parser.add_argument("--radius", type=int, default=12)
-    parser.add_argument("--references", type=int, default=5)
+    parser = record.window_options(__doc__)
     parser.add_argument("--objects", type=int, default=1)
     parser.add_argument("--topk", type=int, default=5)
-    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--runs", type=int, default=8)
     given = parser.parse_args()
     if record.one(given, measure):
         return

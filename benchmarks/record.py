@@ -138,6 +138,18 @@ def options(doc: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def window_options(doc: str | None) -> argparse.ArgumentParser:
+    """The same, and the size of a frame's matching."""
+    parser = options(doc)
+    parser.add_argument("--cells", type=int, nargs=2, default=[120, 214], metavar=("H", "W"))
+    parser.add_argument("--channels", type=int, default=64)
+    parser.add_argument("--radius", type=int, default=12)
+    parser.add_argument("--references", type=int, default=5)
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--runs", type=int, default=8)
+    return parser
+
+
 def one(
     given: argparse.Namespace, measure: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> dict[str, Any] | None:

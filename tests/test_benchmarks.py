@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -145,6 +146,22 @@ def test_the_worst_moments(module, tmp_path):
     assert float(width) == pytest.approx(cells * 2 * 256 / 60, abs=0.06)
     assert went == "50 % to background"
     assert failures.draw(worst).shape[1] > 1000
+
+
+def test_joints_near_enough(module):
+    """A box of 30 x 40 pixels: 0.2 x 0.6 x its diagonal are 6. One is lost, and counts as far."""
+    failures = module("failures")
+    true = {"a": (0.0, 0.0), "b": (30.0, 40.0), "c": (9.0, 9.0), "d": (5.0, 5.0)}
+    clip = SimpleNamespace(joints={3: true}, start=0, annotations={0: SimpleNamespace(points=true)})
+    found = {"a": (5.9, 0.0, 1.0), "b": (30.0, 33.9, 1.0), "c": (9.0, 9.0, 1.0)}
+    assert failures._near(clip, SimpleNamespace(points={3: found}), 3) == 0.5
+
+
+def test_gains_of_adapting_are_told(module):
+    row = {"frames": 9.0, "before": 70.0, "after": 71.5, "minutes": 5.0, "forgotten": 0.5}
+    told = module("adapting").table({"one": row, "two": row | {"after": 68.0}}, forget=True)
+    assert "| one | 9 | 70.0 | 71.5 | +1.5 | 5.0 | 0.5 |" in told
+    assert "mean gain -0.2, worst -2.0, best +1.5, 5.0 minutes on average" in told
 
 
 def test_a_row_that_cannot_be_made_stands_in_the_document(
