@@ -5,8 +5,19 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+
+import pytest
 
 from liir.learning.signals import ignored_interrupt, stop_on_signals
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """Ctrl-C as Python hears it, also where a shell started the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_a_signal_raises_the_flag_and_nothing_else() -> None:
