@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from liir.matching import Matches, Strip, largest, strips, with_margin
+from liir.matching import TILE, Matches, Strip, largest, strips, with_margin
 from liir.presets import TrackingConfig, TrainingConfig
 
 SPREAD = 1.0 / 2.3548
@@ -134,33 +134,41 @@ def condensed_window(query: Tensor, keys: Tensor, config: TrackingConfig) -> Tal
         Sums values (R h w, K) into (h w, K).
     """
     references, _, height, width = keys.shape
-    shape, frame = Strip.whole(height, width), (slice(height), slice(width))
+    shape = Strip.whole(height, width)
     radius = min(config.radius, max(height, width) - 1)
 
     def tally(values: Tensor) -> Tensor:
         values = _counted(values, config)
         planes = values.T.unflatten(1, (references, height, width)).transpose(0, 1)
         margin = with_margin(planes[None], radius)
-        plain = values.new_empty(*shape, values.shape[1])
-        share = values.new_empty(*shape, references * _candidates(config))
-        centre = torch.empty_like(share, dtype=torch.int64)
+        total = values.new_empty(*shape, values.shape[1])
+        found, before = [], 0
         for strip in strips(query[None] / config.temperature, keys[None], radius):
-            rest, place, shares, level = _split(strip, strip.patches(margin, radius)[0], config)
-            # What holds nothing may lie anywhere, also beyond the frame.
-            cells = strip.cells(place, height, width).masked_fill_(shares == 0, 0)
-            strip.view(plain)[:] = strip.fold(rest)
-            strip.view(share)[:] = strip.fold(shares)
-            strip.view(centre)[:] = strip.fold(cells + level * references * height * width)
-        plain, share, centre = (each[frame].flatten(0, 1) for each in (plain, share, centre))
+            rest, sure, *keep = _split(strip, strip.patches(margin, radius)[0], config)
+            strip.view(total)[:] = strip.fold(rest)
+            found.append((sure + before * references, *keep))
+            before += len(rest)
+        rows, best, place, moments = (torch.cat(each) for each in zip(*found, strict=True))
+        side = TILE + 2 * radius
+        share, spread = _gaussians(_Keys.of_one(best, place, side), moments, config)
+        tile, inner = rows // (references * TILE**2), rows // references % TILE**2
+        tiles = shape[1] // TILE
+        top, left = tile // tiles * TILE, tile % tiles * TILE
+        y, x = top[:, None] - radius + place // side, left[:, None] - radius + place % side
+        cells = ((rows % references)[:, None] * height + y) * width + x
+        # A key without a share, or of a query beyond the frame, may lie anywhere.
+        cells = cells.clamp(0, len(values) - 1) + _level(spread) * len(values)
         blurred = torch.cat(_blurred(values, references, (height, width), config))
-        read = F.embedding_bag(centre, blurred, per_sample_weights=share, mode="sum")
-        return _divided(plain + read, config)
+        read = F.embedding_bag(cells, blurred, per_sample_weights=share, mode="sum")
+        own = (top + inner // TILE) * shape[1] + left + inner % TILE
+        total.view(-1, values.shape[1]).index_add_(0, own, read)
+        return _divided(total[:height, :width].flatten(0, 1), config)
 
     return tally
 
 
-def _split(strip: Strip, values: Tensor, config: Config) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Unconfident rows of a strip tallied, the Gaussians of the confident ones.
+def _split(strip: Strip, values: Tensor, config: Config) -> tuple[Tensor, ...]:
+    """Tallies the unconfident rows of a strip, and finds what the Gaussians of the others need.
 
     Args:
         strip: Of queries in all references.
@@ -168,11 +176,10 @@ def _split(strip: Strip, values: Tensor, config: Config) -> tuple[Tensor, Tensor
         config: As for `fit`.
 
     Returns:
-        (n t t, K), and of k candidates in each reference (n t t, R k): the cell as an index into
-        R p p, the share, the level of its spread.
+        (n t t, K); and of N confident rows their number (N,) among the n t t R, the shares (N, k)
+        and places in their patch (N, k) of the best keys, and moments (N, 1, 1 or 4).
     """
     patch = strip.inside.shape[1]
-    side, references = round(patch**0.5), values.shape[1] // patch
     weights = strip.scores[0].float().softmax(-1)  # (n, t t, R p p)
     rows = weights.view(-1, patch)  # of each query in each reference
     sure = (rows.amax(1) > config.compact_threshold).nonzero()[:, 0]
@@ -180,15 +187,8 @@ def _split(strip: Strip, values: Tensor, config: Config) -> tuple[Tensor, Tensor
     confident = rows.index_select(0, sure)
     rest = (rows.index_fill_(0, sure, 0.0).view_as(weights) @ values).flatten(0, 1)
     best, place = largest(confident, _candidates(config))
-    moments = (confident @ _coordinates(side, config, confident))[:, None]
-    share, spread = _gaussians(_Keys.of_one(best, place, side), moments, config)
-    place = place + patch * (sure % references)[:, None]
-
-    def everywhere(found: Tensor) -> Tensor:  # (rows, k) to (n t t, R k), else zero
-        whole = found.new_zeros(len(rows), found.shape[1])
-        return whole.index_copy_(0, sure, found).view(len(rest), -1)
-
-    return rest, everywhere(place), everywhere(share), everywhere(_level(spread))
+    moments = (confident @ _coordinates(round(patch**0.5), config, confident))[:, None]
+    return rest, sure, best, place, moments
 
 
 @dataclass(frozen=True)
