@@ -2,7 +2,7 @@
 
     python benchmarks/tune.py ../shared/data rgb --temperature 0.0005 0.001 0.002 0.005 --topk 5 10
     python benchmarks/tune.py ../shared/data ~/dinov2-small --temperature 0.05 0.1 0.2 --radius 4 6
-    python benchmarks/tune.py ../shared/data mast.safetensors --topk none --similarity cosine dot
+    python benchmarks/tune.py ../shared/data mast.safetensors --topk none 5 --similarity cosine dot
 
 Prints, for every combination, the mean over the clips that settings are chosen on (J&F of five of
 DAVIS, mean IoU of two of Chen and Corso), the best last; the others of scores.py are not looked at.
@@ -17,6 +17,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import liir
 from liir.encoder import Model
@@ -29,6 +30,22 @@ CLIPS = {
     "davis2016": ("DAVIS", "J&F-Mean", ("blackswan", "car-shadow", "dance-twirl", "goat", "libby")),
     "semantic": ("chen", "mIoU", ("bus", "ice")),
 }
+
+
+def topk(word: str) -> int | None:
+    """A number of keys, or "none" for all of them."""
+    return None if word == "none" else int(word)
+
+
+AXES: dict[str, dict[str, Any]] = {
+    "similarity": {"choices": ("cosine", "dot")},
+    "temperature": {"type": float},
+    "topk": {"type": topk, "help": "none: the whole window"},
+    "radius": {"type": int},
+    "lasting_margin": {"type": int},
+    "feedback": {"choices": ("soft", "hard")},
+}
+"""Fields of `TrackingConfig` that are tuned, and what their options take."""
 
 
 def chosen(data: Path, wanted: Sequence[str]) -> dict[str, list[str]]:
@@ -54,11 +71,6 @@ def score(data: Path, model: Model, config: TrackingConfig, clips: dict[str, lis
     return sum(scores) / len(scores)
 
 
-def topk(word: str) -> int | None:
-    """A number of keys, or "none" for all of them."""
-    return None if word == "none" else int(word)
-
-
 def main() -> None:
     """Prints a line for each combination."""
     parser = argparse.ArgumentParser(
@@ -66,10 +78,8 @@ def main() -> None:
     )
     parser.add_argument("data", type=Path)
     parser.add_argument("model")
-    parser.add_argument("--temperature", type=float, nargs="+")
-    parser.add_argument("--topk", type=topk, nargs="+", help="none: the whole window")
-    parser.add_argument("--similarity", nargs="+", choices=("cosine", "dot"))
-    parser.add_argument("--radius", type=int, nargs="+")
+    for name, form in AXES.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", nargs="+", **form)
     parser.add_argument("--sequences", nargs="+", default=(), help="of these clips only some")
     parser.add_argument("--out", type=Path, default=Path("tuned"))
     options = parser.parse_args()
@@ -84,20 +94,12 @@ def main() -> None:
     known = json.loads(path.read_text()) if path.is_file() else {}
     told = ", ".join(name for names in clips.values() for name in names)
     found = {}
-    for temperature, kept, radius, similarity in itertools.product(
-        options.temperature or [own.temperature],
-        options.topk or [own.topk],
-        options.radius or [own.radius],
-        options.similarity or [own.similarity],
-    ):
-        key = f"temperature {temperature:g}, topk {kept}, radius {radius}, {told}"
-        if similarity != own.similarity:
-            key = f"{similarity}, {key}"
+    axes = {name: getattr(options, name) or [getattr(own, name)] for name in AXES}
+    for values in itertools.product(*axes.values()):
+        changes = dict(zip(axes, values, strict=True))
+        key = ", ".join([*(f"{name} {value}" for name, value in changes.items()), told])
         if key not in known:
-            config = replace(
-                own, temperature=temperature, topk=kept, radius=radius, similarity=similarity
-            )
-            known[key] = score(options.data, model, config, clips)
+            known[key] = score(options.data, model, replace(own, **changes), clips)
             with written(path) as partial:
                 partial.write_text(json.dumps(known, indent=1))
         found[key] = known[key]

@@ -192,10 +192,10 @@ def test_settings_are_looked_for_over_the_whole_window_too(module, tmp_path, mon
     words = ["--topk", "none", "5", "--similarity", "dot", "cosine", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["tune.py", "data", "rgb", *words])
     tune.main()
-    assert [(config.topk, config.similarity) for config in tried] == [
-        (None, "dot"),
-        (None, "cosine"),
-        (5, "dot"),
-        (5, "cosine"),
+    assert [(config.similarity, config.topk) for config in tried] == [
+        ("dot", None),
+        ("dot", 5),
+        ("cosine", None),
+        ("cosine", 5),
     ]
-    assert "topk None" in capsys.readouterr().out
+    assert "similarity dot, temperature 0.002, topk None" in capsys.readouterr().out
