@@ -111,6 +111,13 @@ def test_small_is_base_at_half_the_width() -> None:
     assert changed(preset("small"), preset("base")) == {"model.width": (0.5, 1.0)}
 
 
+def test_base_is_position_with_another_way_of_shifting() -> None:
+    assert changed(preset("position"), preset("base")) == {
+        "training.shifting": ("roll", "aligned"),
+        "training.bank_frames": (1440, 64),
+    }
+
+
 def test_a_preset_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         preset("small").model.width = 2.0  # type: ignore[misc]
