@@ -142,14 +142,21 @@ def condensed_window(query: Tensor, keys: Tensor, config: TrackingConfig) -> Tal
         planes = values.T.unflatten(1, (references, height, width)).transpose(0, 1)
         margin = with_margin(planes[None], radius)
         total = values.new_empty(*shape, values.shape[1])
-        found, before = [], 0
+        side, count = TILE + 2 * radius, shape[0] * shape[1] * references
+        # Of all rows, though most stay empty: small pieces, kept until the end, would lie
+        # between the large ones that come and go, and memory would wear out into holes.
+        best = values.new_zeros(count, _candidates(config))
+        place = torch.zeros_like(best, dtype=torch.int64)
+        moments = values.new_zeros(count, *_coordinates(side, config, values).shape[1:])
+        first = 0
         for strip in strips(query[None] / config.temperature, keys[None], radius):
-            rest, sure, *keep = _split(strip, strip.patches(margin, radius)[0], config)
+            rest, sure, *found = _split(strip, strip.patches(margin, radius)[0], config)
             strip.view(total)[:] = strip.fold(rest)
-            found.append((sure + before * references, *keep))
-            before += len(rest)
-        rows, best, place, moments = (torch.cat(each) for each in zip(*found, strict=True))
-        side = TILE + 2 * radius
+            for whole, part in zip((best, place, moments), found, strict=True):
+                whole.index_copy_(0, sure + first, part)
+            first += len(rest) * references
+        rows = best[:, 0].nonzero()[:, 0]
+        best, place, moments = best[rows], place[rows], moments[rows, None]
         share, spread = _gaussians(_Keys.of_one(best, place, side), moments, config)
         tile, inner = rows // (references * TILE**2), rows // references % TILE**2
         tiles = shape[1] // TILE
@@ -177,7 +184,7 @@ def _split(strip: Strip, values: Tensor, config: Config) -> tuple[Tensor, ...]:
 
     Returns:
         (n t t, K); and of N confident rows their number (N,) among the n t t R, the shares (N, k)
-        and places in their patch (N, k) of the best keys, and moments (N, 1, 1 or 4).
+        and places in their patch (N, k) of the best keys, and moments (N, 1 or 4).
     """
     patch = strip.inside.shape[1]
     weights = strip.scores[0].float().softmax(-1)  # (n, t t, R p p)
@@ -187,7 +194,7 @@ def _split(strip: Strip, values: Tensor, config: Config) -> tuple[Tensor, ...]:
     confident = rows.index_select(0, sure)
     rest = (rows.index_fill_(0, sure, 0.0).view_as(weights) @ values).flatten(0, 1)
     best, place = largest(confident, _candidates(config))
-    moments = (confident @ _coordinates(round(patch**0.5), config, confident))[:, None]
+    moments = confident @ _coordinates(round(patch**0.5), config, confident)
     return rest, sure, best, place, moments
 
 
