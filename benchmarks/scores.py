@@ -19,6 +19,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,6 +84,12 @@ NAMES = {
 }
 TRAINED = {"mast": "seed-0/mast/weights.safetensors"}
 """Rows whose weights are arms of the ladder in liir/weights/ablation (docs/ablations.md)."""
+TUNED: dict[str, dict[str, Any]] = {
+    "random:small": {"temperature": 0.02},
+    "mast": {"similarity": "cosine", "temperature": 0.02, "topk": 5, "radius": 12}
+    | {"feedback": "soft"},
+}
+"""What `benchmarks/tune.py` found for a row, where it is not what its model comes with."""
 
 
 def about(data: Path, wanted: Sequence[str]) -> str:
@@ -158,9 +165,9 @@ def row(text: str, given: argparse.Namespace) -> list[str]:
         options["source"] = BASELINES[what]
     else:
         model = liir.load(ABLATION / TRAINED[what] if what in TRAINED else what)
-        config = model.preset.tracking
+        config = replace(model.preset.tracking, **TUNED.get(what, {}))
         settings = f"{config.temperature:g}, {config.topk or 'all'}, {config.radius}"
-        options["model"] = model
+        options |= {"model": model, "config": config}
     folder = given.out / name.replace(":", "-").replace("/", "-")
     cells = scores(given.data, given.sequences, options, folder)
     return [NAMES.get(name, name), settings, *cells]

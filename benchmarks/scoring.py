@@ -18,10 +18,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from vos_benchmark.benchmark import benchmark
-
-from liir.evaluation.benchmarks import evaluate
-
 
 def timed(function: Callable[[], float]) -> tuple[float, float]:
     """Seconds, and what came out."""
@@ -32,6 +28,11 @@ def timed(function: Callable[[], float]) -> tuple[float, float]:
 
 def main() -> None:
     """Prints seconds of both, and the ratio."""
+    # Here, for liir's processes import this file, and do without torch.
+    from vos_benchmark.benchmark import benchmark
+
+    from liir.evaluation.benchmarks import evaluate
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--processes", type=int, default=1)

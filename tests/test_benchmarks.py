@@ -198,4 +198,4 @@ def test_settings_are_looked_for_over_the_whole_window_too(module, tmp_path, mon
         ("cosine", None),
         ("cosine", 5),
     ]
-    assert "similarity dot, temperature 0.002, topk None" in capsys.readouterr().out
+    assert "topk None, radius" in capsys.readouterr().out
