@@ -85,7 +85,7 @@ NAMES = {
 TRAINED = {"mast": "seed-0/mast/weights.safetensors"}
 """Rows whose weights are arms of the ladder in liir/weights/ablation (docs/ablations.md)."""
 TUNED: dict[str, dict[str, Any]] = {
-    "random:small": {"temperature": 0.02},
+    "random:small": {"temperature": 0.01},
     "mast": {"similarity": "cosine", "temperature": 0.02, "topk": 5, "radius": 12}
     | {"feedback": "soft"},
 }
