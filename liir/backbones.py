@@ -27,7 +27,7 @@ from liir.presets import Preset, TrackingConfig
 
 Space = Literal["rgb", "lab"]
 
-COLOUR_TRACKING = TrackingConfig(temperature=0.005, topk=5, radius=12)
+COLOUR_TRACKING = TrackingConfig(temperature=0.005, topk=10, radius=12)
 """For `rgb` and `lab`."""
 
 TRANSFORMER_TRACKING = TrackingConfig(
