@@ -145,7 +145,7 @@ def condensed_window(query: Tensor, keys: Tensor, config: TrackingConfig) -> Tal
         side, count = TILE + 2 * radius, shape[0] * shape[1] * references
         # Of all rows, though most stay empty: small pieces, kept until the end, would lie
         # between the large ones that come and go, and memory would wear out into holes.
-        best = values.new_zeros(count, _candidates(config))
+        best = values.new_zeros(count, min(_candidates(config), side**2))
         place = torch.zeros_like(best, dtype=torch.int64)
         moments = values.new_zeros(count, *_coordinates(side, config, values).shape[1:])
         first = 0

@@ -281,6 +281,16 @@ def test_without_confident_rows_nothing_changes(form):
     torch.testing.assert_close(found, matches.tally(values))
 
 
+def test_more_gaussians_than_cells():
+    """As many as there are: a window of one cell in a frame of five is that cell."""
+    config = replace(TRACKING, radius=0, gaussians=9, compact_neighbours="suppressed")
+    query = normalise(torch.randn(4, 1, 5), "cosine")
+    values = torch.rand(5, 2)
+    found = condensed_window(query, query[None], config)(values)
+    blurred = blur(values.T.reshape(1, 2, 1, 5))[0, :, 0].T
+    torch.testing.assert_close(found, blurred)
+
+
 def test_keys_of_few_references_are_no_peaks_of_the_others():
     """Two kept keys, both in the first reference: the second one is left alone."""
     matches = Matches(torch.tensor([[0.7, 0.3]]).log(), torch.tensor([[5, 6]]), torch.zeros(1))
