@@ -86,8 +86,13 @@ TRAINED = {"mast": "seed-0/mast/weights.safetensors"}
 """Rows whose weights are arms of the ladder in liir/weights/ablation (docs/ablations.md)."""
 TUNED: dict[str, dict[str, Any]] = {
     "random:small": {"temperature": 0.01},
-    "mast": {"similarity": "cosine", "temperature": 0.02, "topk": 5, "radius": 8}
-    | {"feedback": "soft"},
+    "mast": {
+        "similarity": "cosine",
+        "temperature": 0.02,
+        "topk": 5,
+        "radius": 8,
+        "feedback": "soft",
+    },
 }
 """What `benchmarks/tune.py` found for a row, where it is not what its model comes with."""
 

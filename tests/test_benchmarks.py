@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,8 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+
+from liir.presets import preset
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SPREAD = {"median", "least", "most", "runs"}
@@ -182,6 +185,19 @@ def test_a_row_that_cannot_be_made_stands_in_the_document(
     monkeypatch.setattr(sys, "argv", ["scores.py", str(data_root), "--sequences", "lobby"])
     with pytest.raises(SystemExit, match="no set has a sequence lobby"):
         scores.main()
+
+
+def test_a_row_is_scored_with_the_settings_found_for_it(module, tmp_path, monkeypatch):
+    scores = module("scores")
+    given = SimpleNamespace(workers=0, out=tmp_path, data=tmp_path, sequences=())
+    used = []
+    monkeypatch.setattr(scores, "scores", lambda *a: used.append(a[2]["config"]) or [])
+    for text in ("random:small", "mast", "small"):
+        scores.row(text, given)
+    own = preset("small").tracking
+    tuned, mast, plain = used
+    assert (tuned, plain) == (replace(own, temperature=0.01), own)
+    assert (mast.similarity, mast.topk, mast.feedback) == ("cosine", 5, "soft")
 
 
 def test_settings_are_looked_for_over_the_whole_window_too(module, tmp_path, monkeypatch, capsys):
