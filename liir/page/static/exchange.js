@@ -8,7 +8,8 @@ export function addExchange(editor) {
   $('exports').replaceChildren(...KINDS.map(([kind, text]) => {
     const button = make('button', { className: 'small', id: `export-${kind}` }, text);
     button.onclick = async () => {
-      button.disabled = true;
+      if (button.ariaDisabled) return;
+      button.ariaDisabled = 'true';  // `disabled` would take the focus from it, and the next key with it
       await editor.queue;
       try {
         const answer = await fetch(`/api${editor.base}/export/${kind}`);
@@ -20,7 +21,7 @@ export function addExchange(editor) {
         if (tasks(editor.project).task?.kind === 'propagate' || interrupted) words.push('the run has not come to its end');
         if (outdated.length) words.push(`frames from ${outdated[0][0]} on are from before your last change`);
         if (words.length) editor.tell(`Exported; ${words.join(', and ')}.`);
-      } catch (error) { editor.tell(error.message); } finally { button.disabled = false; }
+      } catch (error) { editor.tell(error.message); } finally { button.ariaDisabled = null; }
     };
     return make('li', {}, button);
   }));
