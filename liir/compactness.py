@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from liir import kernel
 from liir.matching import TILE, Matches, Strip, largest, strips, with_margin
 from liir.presets import TrackingConfig, TrainingConfig
 
@@ -99,6 +100,27 @@ def condensed(
         Sums values (R h w, K) into (h w, K).
     """
     area = cells[0] * cells[1]
+
+    def tally(values: Tensor) -> Tensor:
+        values = _counted(values, config)
+        blurred = _blurred(values, references, cells, config)
+        total, prior = None, _prior(blurred, config)
+        if prior is not None:
+            total = kernel.condensed_sums(matches.weights, matches.cells, values, area, prior)
+        if total is None:
+            place, share = _places(matches, references, cells, config)
+            sharp = torch.cat((values, *blurred))
+            total = F.embedding_bag(place, sharp, per_sample_weights=share, mode="sum")
+        return _divided(total, config)
+
+    return tally
+
+
+def _places(
+    matches: Matches, references: int, cells: tuple[int, int], config: TrackingConfig
+) -> tuple[Tensor, Tensor]:
+    """Where each key reads, (N, k), in the values and the blurred ones behind them; its share."""
+    area = cells[0] * cells[1]
     owner = matches.cells // area
     cell = matches.cells - owner * area  # as % would say, which takes many times as long
     y = cell // cells[1]
@@ -111,15 +133,7 @@ def condensed(
     sure = keys.best() > config.compact_threshold
     # A key of a confident row reads what is blurred, and every other one what is sharp.
     share = torch.where(sure, share, keys.share)
-    place = matches.cells + torch.where(sure, 1 + _level(spread), 0) * (references * area)
-
-    def tally(values: Tensor) -> Tensor:
-        values = _counted(values, config)
-        sharp = (values, *_blurred(values, references, cells, config))
-        total = F.embedding_bag(place, torch.cat(sharp), per_sample_weights=share, mode="sum")
-        return _divided(total, config)
-
-    return tally
+    return matches.cells + torch.where(sure, 1 + _level(spread), 0) * (references * area), share
 
 
 def condensed_window(query: Tensor, keys: Tensor, config: TrackingConfig) -> Tally:
@@ -139,6 +153,13 @@ def condensed_window(query: Tensor, keys: Tensor, config: TrackingConfig) -> Tal
 
     def tally(values: Tensor) -> Tensor:
         values = _counted(values, config)
+        blurred = _blurred(values, references, (height, width), config)
+        prior = _prior(blurred, config)
+        if prior is not None:
+            form = {"radius": radius, "temperature": config.temperature}
+            sums = kernel.window_sums(query, keys, values, prior=prior, **form)  # type: ignore[arg-type]
+            if sums is not None:
+                return _divided(sums, config)
         planes = values.T.unflatten(1, (references, height, width)).transpose(0, 1)
         margin = with_margin(planes[None], radius)
         total = values.new_empty(*shape, values.shape[1])
@@ -165,8 +186,7 @@ def condensed_window(query: Tensor, keys: Tensor, config: TrackingConfig) -> Tal
         cells = ((rows % references)[:, None] * height + y) * width + x
         # A key without a share, or of a query beyond the frame, may lie anywhere.
         cells = cells.clamp(0, len(values) - 1) + _level(spread) * len(values)
-        blurred = torch.cat(_blurred(values, references, (height, width), config))
-        read = F.embedding_bag(cells, blurred, per_sample_weights=share, mode="sum")
+        read = F.embedding_bag(cells, torch.cat(blurred), per_sample_weights=share, mode="sum")
         own = (top + inner // TILE) * shape[1] + left + inner % TILE
         total.view(-1, values.shape[1]).index_add_(0, own, read)
         return _divided(total[:height, :width].flatten(0, 1), config)
@@ -308,6 +328,14 @@ def _gaussians(keys: _Keys, moments: Tensor, config: Config) -> tuple[Tensor, Te
 def _level(spread: Tensor) -> Tensor:
     """Which of `_SPREADS` is nearest, int64."""
     return (2 * (spread / SPREAD).log2()).round().long()
+
+
+def _prior(blurred: list[Tensor], config: TrackingConfig) -> kernel.Prior | None:
+    """For the kernel, which knows the fixed spread alone, and neighbours allowed."""
+    if config.compact_spread == "fitted" or config.compact_neighbours == "suppressed":
+        return None
+    published = config.compact_form == "published"
+    return kernel.Prior(config.gaussians, config.compact_threshold, published, blurred[0])
 
 
 def _counted(values: Tensor, config: Config) -> Tensor:

@@ -1,11 +1,11 @@
-"""The search for the best keys, compiled: `kernel.cpp`, for processors with AVX-512.
+"""Matching compiled (`compiled/`), for processors with AVX-512: best keys, sums of their values.
 
 Nobody needs it: where there is no such processor or no C++ compiler (`CXX`, or c++, g++ or clang++
-on the path), matching is done in PyTorch, and finds the same keys. It is compiled once, in about
-two seconds, and kept in the user's cache folder. The environment variable `LIIR_KERNEL=0` leaves
-it out.
+on the path), matching is done in PyTorch, and says the same. It is compiled once, in a few
+seconds, and kept in the user's cache folder. The environment variable `LIIR_KERNEL=0` leaves it
+out.
 
-Legend: R reference frames, C channels, h w cells.
+Legend: R reference frames, C channels, K value channels, h w cells.
 """
 
 from __future__ import annotations
@@ -18,19 +18,38 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from liir.files import written
 
-_SOURCE = Path(__file__).with_suffix(".cpp")
+_SOURCES = Path(__file__).with_name("compiled")
 _FLAGS = "-O3 -std=c++17 -shared -fPIC -pthread -mavx512f -mavx512bw -mavx512vl".split()
 _SECONDS = 120  # for compiling
 _MOST = 64  # keys kept of a query: they are inserted one by one
 
 _own = threading.local()  # memory of each thread's last call, for its next one
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What takes the place of confident rows in a sum: see `liir.compactness`.
+
+    Attributes:
+        gaussians: Of a row, at most.
+        threshold: Rows are confident whose largest share is above.
+        published: The form with peaks of one.
+        blurred: (R h w, K) float32, the values as a Gaussian around each cell sees them.
+    """
+
+    gaussians: int
+    threshold: float
+    published: bool
+    blurred: Tensor
 
 
 def usable() -> bool:
@@ -55,40 +74,141 @@ def best_keys(
         (h w, topk) float32 products, best first, minus infinity where a window has fewer keys;
         and (h w, topk) int64 cells r h w + y w + x. None where the kernel cannot do it.
     """
-    kind = query.dtype
-    known = kind == torch.float32 or (kind == torch.bfloat16 and len(query) % 2 == 0)
-    if query.device.type != "cpu" or not known or not 1 <= topk <= _MOST:
-        return None
-    if torch.is_grad_enabled() and (query.requires_grad or keys.requires_grad):
-        return None
     library = _library()
-    if library is None or (kind == torch.bfloat16 and not _bfloat16()):
+    if library is None or not _fit(query, keys) or not 1 <= topk <= _MOST:
         return None
+    frames, dtype = _frames(library, query, keys, radii)
+    height, width = query.shape[1:]
+    values = torch.empty(height * width, topk)
+    cells = torch.empty(height * width, topk, dtype=torch.int64)
+    library.liir_match(*frames, topk, *dtype, _place(values), _place(cells))
+    return values, cells
+
+
+def window_sums(
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    *,
+    radius: int,
+    temperature: float,
+    prior: Prior | None = None,
+) -> Tensor | None:
+    """Values of the keys in each query's window, summed with the weights of one softmax over them.
+
+    Args:
+        query: As for `best_keys`.
+        keys: As for `best_keys`.
+        values: (R h w, K) float32.
+        radius: Of the square window, in cells.
+        temperature: Divides products.
+        prior: What to read in place of confident rows, those of one query in one reference.
+
+    Returns:
+        (h w, K) float32; None where the kernel cannot do it.
+    """
+    library = _library()
+    if library is None or not _fit(query, keys, values) or not _known(prior):
+        return None
+    frames, dtype = _frames(library, query, keys, [radius] * len(keys))
+    height, width = query.shape[1:]
+    channels = values.shape[1]
+    values = values.contiguous()
+    packed = _scratch("values", len(keys) * height * channels * library.liir_wide(width, radius))
+    total = torch.empty(height * width, channels)
+    scale = ctypes.c_float(1 / temperature)
+    library.liir_tally(
+        *(*frames, _place(values), _place(packed), channels, scale),
+        *(*_given(prior), *dtype, _place(total)),
+    )
+    return total
+
+
+def condensed_sums(
+    shares: Tensor, cells: Tensor, values: Tensor, area: int, prior: Prior
+) -> Tensor | None:
+    """The same over best keys that are known.
+
+    Args:
+        shares: (N, k) float32 weights, best first.
+        cells: (N, k) int64 cells r area + i.
+        values: (R area, K) float32.
+        area: Cells of a reference.
+        prior: What to read in place of confident rows.
+
+    Returns:
+        (N, K) float32; None where the kernel cannot do it.
+    """
+    library = _library()
+    if library is None or not _fit(shares, values) or shares.dtype != torch.float32:
+        return None
+    if shares.shape[1] > _MOST or not _known(prior):
+        return None
+    shares, cells, values = shares.contiguous(), cells.contiguous(), values.contiguous()
+    channels = values.shape[1]
+    total = torch.empty(len(shares), channels)
+    count, size = ctypes.c_int64(len(shares)), ctypes.c_int64(area)
+    library.liir_condense(
+        *(_place(shares), _place(cells), count, shares.shape[1], size, _place(values), channels),
+        *(*_given(prior), torch.get_num_threads(), _place(total)),
+    )
+    return total
+
+
+def _fit(*tensors: Tensor) -> bool:
+    """Whether the kernel can work with these, the first of which is read lane by lane."""
+    kind = tensors[0].dtype
+    if kind == torch.bfloat16:
+        known = _bfloat16() and len(tensors[0]) % 2 == 0
+    else:
+        known = kind == torch.float32
+    graph = torch.is_grad_enabled() and any(each.requires_grad for each in tensors)
+    return known and not graph and all(each.device.type == "cpu" for each in tensors)
+
+
+def _known(prior: Prior | None) -> bool:
+    return prior is None or 1 <= prior.gaussians <= _MOST
+
+
+def _frames(
+    library: ctypes.CDLL, query: Tensor, keys: Tensor, radii: Sequence[int]
+) -> tuple[list[Any], tuple[int, int]]:
+    """What tells the kernel of the frames; and of the number format and the threads."""
     references, channels, height, width = keys.shape
     query = query.permute(1, 2, 0).contiguous()
     keys = keys.permute(0, 2, 3, 1).contiguous()
     lanes = channels * query.element_size() // 4
-    packed = _scratch(references * height * lanes * library.liir_wide(width, max(radii)))
-    values = torch.empty(height * width, topk)
-    cells = torch.empty(height * width, topk, dtype=torch.int64)
-    library.liir_match(
-        *(ctypes.c_void_p(t.data_ptr()) for t in (query, keys, packed)),
-        (ctypes.c_int * references)(*radii),
-        *(references, height, width, lanes, topk),
-        *(int(kind == torch.bfloat16), torch.get_num_threads()),
-        *(ctypes.c_void_p(t.data_ptr()) for t in (values, cells)),
-    )
-    return values, cells
+    wide = library.liir_wide(width, max(radii))
+    packed = _scratch("keys", references * height * lanes * wide)
+    windows = (ctypes.c_int * references)(*radii)
+    dtype = (int(query.dtype == torch.bfloat16), torch.get_num_threads())
+    places = [_place(query), _place(keys), _place(packed), windows]
+    return [*places, references, height, width, lanes], dtype
 
 
-def _scratch(lanes: int) -> Tensor:
+def _given(prior: Prior | None) -> tuple[Any, ...]:
+    if prior is None:
+        return 0, ctypes.c_float(0.0), 0, None
+    threshold = ctypes.c_float(prior.threshold)
+    return prior.gaussians, threshold, int(prior.published), _place(prior.blurred.contiguous())
+
+
+def _place(tensor: Tensor) -> ctypes.c_void_p:
+    """Where it lies in memory; what it was made of must be kept until the call is over."""
+    place = ctypes.c_void_p(tensor.data_ptr())
+    place.tensor = tensor  # type: ignore[attr-defined]
+    return place
+
+
+def _scratch(name: str, lanes: int) -> Tensor:
     """Memory of that many 32-bit lanes: to ask for it anew every frame costs as much as using it.
 
     Its contents are finite numbers of the last call at worst, which no result depends on.
     """
-    kept: Tensor | None = getattr(_own, "packed", None)
+    kept: Tensor | None = getattr(_own, name, None)
     if kept is None or len(kept) != lanes:
-        _own.packed = kept = torch.zeros(lanes, dtype=torch.int32)
+        kept = torch.zeros(lanes, dtype=torch.int32)
+        setattr(_own, name, kept)
     return kept
 
 
@@ -103,13 +223,14 @@ def _library() -> ctypes.CDLL | None:
         return None
     flags = [*_FLAGS, *(["-mavx512bf16"] if _bfloat16() else [])]
     try:
-        source = _SOURCE.read_bytes()
-        name = hashlib.sha256(source + " ".join(flags).encode()).hexdigest()[:16]
+        sources = sorted(_SOURCES.iterdir())
+        told = [*(source.read_bytes() for source in sources), " ".join(flags).encode()]
+        name = hashlib.sha256(b"".join(told)).hexdigest()[:16]
         path = _folder() / f"kernel-{name}.so"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             with written(path) as partial:
-                _compile(flags, partial)
+                _compile([*flags, *(str(s) for s in sources if s.suffix == ".cpp")], partial)
         library = ctypes.CDLL(str(path))
     except (OSError, subprocess.SubprocessError):
         return None
@@ -117,8 +238,8 @@ def _library() -> ctypes.CDLL | None:
     return library
 
 
-def _compile(flags: list[str], path: Path) -> None:
-    """Compiles to a file.
+def _compile(what: list[str], path: Path) -> None:
+    """Compiles to a file what flags and sources say.
 
     Raises:
         OSError: There is no compiler.
@@ -128,7 +249,7 @@ def _compile(flags: list[str], path: Path) -> None:
     compiler = next((found for name in names if (found := shutil.which(name))), None)
     if compiler is None:
         raise FileNotFoundError("no C++ compiler")
-    command = [compiler, *flags, str(_SOURCE), "-o", str(path)]
+    command = [compiler, *what, "-o", str(path)]
     subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS)
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from liir.kernel import best_keys
+from liir.kernel import best_keys, window_sums
 from liir.presets import Similarity
 
 TILE = 8
@@ -198,12 +198,7 @@ def reconstruct(
 
 
 def window_tally(
-    query: Tensor,
-    keys: Tensor,
-    *,
-    radius: int,
-    temperature: float,
-    watch: Callable[[Strip, Tensor], None] | None = None,
+    query: Tensor, keys: Tensor, *, radius: int, temperature: float
 ) -> Callable[[Tensor], Tensor]:
     """`Matches.tally` without a choice of best keys: the softmax runs over the whole window.
 
@@ -212,7 +207,6 @@ def window_tally(
         keys: (R, C, h, w).
         radius: As for `match`.
         temperature: As for `match`.
-        watch: As for `reconstruct`.
 
     Returns:
         Sums values (R h w, K) into (h w, K).
@@ -220,10 +214,12 @@ def window_tally(
     references, _, *cells = keys.shape
 
     def tally(values: Tensor) -> Tensor:
+        form = {"radius": min(radius, max(cells) - 1), "temperature": temperature}
+        sums = window_sums(query, keys, values, **form)  # type: ignore[arg-type]
+        if sums is not None:
+            return sums
         planes = values.T.unflatten(1, (references, *cells)).transpose(0, 1)[None]
-        rebuilt, _ = reconstruct(
-            query[None], keys[None], planes, radius=radius, temperature=temperature, watch=watch
-        )
+        rebuilt, _ = reconstruct(query[None], keys[None], planes, **form)  # type: ignore[arg-type]
         return rebuilt[0].flatten(1).T
 
     return tally

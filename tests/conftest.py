@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import torch
 
+from liir import kernel
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 hypothesis.settings.register_profile(
@@ -45,6 +47,16 @@ def available_devices() -> list[str]:
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Each device of this machine in turn; the CPU always."""
     return torch.device(request.param)
+
+
+@pytest.fixture(params=["kernel", "pytorch"])
+def compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """With the compiled kernel where there is one, and without it."""
+    if request.param == "pytorch":
+        monkeypatch.setattr(kernel, "_library", lambda: None)
+    elif not kernel.usable():
+        pytest.skip("no AVX-512 or no C++ compiler")
+    return request.param == "kernel"
 
 
 @pytest.fixture(scope="session")

@@ -202,6 +202,7 @@ def dense(query, keys, values, config):
     return torch.stack(out).float()
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("gaussians", [1, 2, 3])
 @pytest.mark.parametrize("form", ["mass", "published"])
 @pytest.mark.parametrize("topk", [None, 6])
@@ -269,6 +270,7 @@ def test_reading_the_blurred_map_is_tallying_the_gaussian():
             torch.testing.assert_close(blurred[0, :, y, x], expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("form", ["mass", "published"])
 def test_without_confident_rows_nothing_changes(form):
     query, keys = torch.randn(4, 6, 7), torch.randn(2, 4, 6, 7)
@@ -281,6 +283,7 @@ def test_without_confident_rows_nothing_changes(form):
     torch.testing.assert_close(found, matches.tally(values))
 
 
+@pytest.mark.usefixtures("compiled")
 def test_more_gaussians_than_cells():
     """As many as there are: a window of one cell in a frame of five is that cell."""
     config = replace(TRACKING, radius=0, gaussians=9, compact_neighbours="suppressed")
@@ -291,6 +294,7 @@ def test_more_gaussians_than_cells():
     torch.testing.assert_close(found, blurred)
 
 
+@pytest.mark.usefixtures("compiled")
 def test_keys_of_few_references_are_no_peaks_of_the_others():
     """Two kept keys, both in the first reference: the second one is left alone."""
     matches = Matches(torch.tensor([[0.7, 0.3]]).log(), torch.tensor([[5, 6]]), torch.zeros(1))

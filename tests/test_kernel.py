@@ -1,4 +1,4 @@
-"""The compiled search against the same in float64, and where it is left out."""
+"""The compiled loops against the same in float64 or in PyTorch, and where they are left out."""
 
 import stat
 import subprocess
@@ -9,6 +9,9 @@ import torch
 from torch.nn import functional as F
 
 from liir import kernel
+from liir.compactness import condensed, condensed_window
+from liir.matching import match
+from liir.presets import TrackingConfig
 
 needed = pytest.mark.skipif(not kernel.usable(), reason="no AVX-512 or no C++ compiler")
 
@@ -67,28 +70,148 @@ def test_a_window_with_fewer_keys_than_asked_for_ends_in_minus_infinity():
     assert sorted(cells.view(5, 5, 9)[0, 0, :4].tolist()) == [0, 1, 5, 6]
 
 
+# --- sums of values
+
+
+def sums(query, keys, values, radius=4, temperature=0.1, prior=None):
+    form = {"radius": radius, "temperature": temperature, "prior": prior}
+    return kernel.window_sums(query, keys, values, **form)
+
+
+@needed
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("radius", [0, 1, 4, 12, 20, 21, 40])
+@pytest.mark.parametrize("channels", [1, 3, 20])
+def test_whole_windows_are_summed(radius, dtype, channels):
+    if dtype == torch.bfloat16 and not kernel._bfloat16():
+        pytest.skip("no bfloat16 products here")
+    query, keys = made_up(3, 6, 11, 29, dtype)
+    values = torch.randn(3 * 11 * 29, channels)
+    shares = (window(query, keys, radius) / 0.1).softmax(dim=1)
+    found = sums(query, keys, values, radius)
+    torch.testing.assert_close(found.double(), shares @ values.double(), atol=3e-6, rtol=1e-5)
+
+
+@needed
+@pytest.mark.parametrize("temperature", [1e-4, 1e4])
+@pytest.mark.parametrize("length", [1.0, 300.0])
+def test_scores_of_any_size(temperature, length):
+    """A softmax of scores far apart is its largest; of scores close together, their mean."""
+    query, keys = made_up(2, 8, 9, 20)
+    values = torch.randn(360, 2)
+    scores = window(length * query, keys, 5) / temperature
+    found = sums(length * query, keys, values, 5, temperature)
+    expected = scores.softmax(dim=1) @ values.double()
+    # Products are float32: as many of their bits are lost as the temperature makes of one.
+    near = 1e-5 + 1e-7 * length / temperature
+    best = scores.topk(2, dim=1).values
+    sure = best[:, 0] - best[:, 1] > 20 if temperature < 1 else scores[:, 0] == scores[:, 0]
+    assert sure.float().mean() > 0.9
+    torch.testing.assert_close(found[sure].double(), expected[sure], atol=min(near, 1e-4), rtol=0)
+
+
+def condensing(radius, **changes):
+    fields = {"radius": radius, "temperature": 0.1, "topk": None, "gaussians": 2} | changes
+    return TrackingConfig(**fields)
+
+
+def without_kernel(monkeypatch, call):
+    with monkeypatch.context() as patch:
+        patch.setattr(kernel, "_library", lambda: None)
+        return call()
+
+
+@needed
+@pytest.mark.parametrize("form", ["mass", "published"])
+@pytest.mark.parametrize("gaussians", [1, 2, 3, 7])
+@pytest.mark.parametrize("radius", [2, 12, 20, 33])
+def test_gaussians_in_whole_windows(monkeypatch, gaussians, form, radius):
+    """In windows of any number of vectors, and thresholds that few, some and all rows reach."""
+    query, keys = made_up(3, 12, 21, 37)
+    values = torch.rand(3 * 21 * 37, 3)
+    for threshold in (0.0, 0.05, 0.3):
+        config = condensing(
+            radius, gaussians=gaussians, compact_form=form, compact_threshold=threshold
+        )
+
+        def tally(config=config):
+            return condensed_window(query, keys, config)(values)
+
+        expected = without_kernel(monkeypatch, tally)
+        torch.testing.assert_close(tally(), expected, atol=2e-5, rtol=1e-4)
+
+
+@needed
+def test_gaussians_around_keys_one_above_the_other(monkeypatch):
+    """The best keys of each query lie in one column: all in one lane of the kernel's vectors."""
+    query, keys = made_up(1, 8, 40, 40)
+    keys = 0.2 * keys
+    for away in (-11, -3, 4, 9):
+        keys[0] += (
+            (1 - 0.05 * away**2 / 121) * query.roll(away, dims=1) * (torch.arange(40) % 3 > 0)
+        )
+    values = torch.rand(1600, 2)
+    config = condensing(12, gaussians=3)
+
+    def tally():
+        return condensed_window(query, keys, config)(values)
+
+    torch.testing.assert_close(tally(), without_kernel(monkeypatch, tally), atol=2e-5, rtol=1e-4)
+
+
+@needed
+@pytest.mark.parametrize("form", ["mass", "published"])
+@pytest.mark.parametrize("gaussians", [1, 3])
+def test_gaussians_over_best_keys(monkeypatch, gaussians, form):
+    query, keys = made_up(3, 12, 15, 23)
+    values = torch.rand(3 * 15 * 23, 3)
+    matches = match(query, keys, radius=6, topk=9, temperature=0.1)
+    config = condensing(6, topk=9, gaussians=gaussians, compact_form=form)
+
+    def tally():
+        return condensed(matches, 3, (15, 23), config)(values)
+
+    torch.testing.assert_close(tally(), without_kernel(monkeypatch, tally), atol=1e-5, rtol=1e-4)
+
+
+# --- both
+
+
+def calls(query, keys):
+    """Everything that the kernel says of some frames."""
+    values = torch.rand(keys[:, 0].numel(), 3, generator=torch.Generator().manual_seed(1))
+    prior = kernel.Prior(2, 0.1, False, values.flip(0))
+    shares, cells = kernel.best_keys(query, keys, [6] * len(keys), 5)
+    area = query[0].numel()
+    return [
+        *(shares, cells, sums(query, keys, values), sums(query, keys, values, prior=prior)),
+        kernel.condensed_sums(shares.softmax(1), cells, values, area, prior),
+    ]
+
+
 @needed
 def test_memory_of_an_earlier_call_does_not_matter():
     small, large = made_up(2, 4, 9, 13), made_up(4, 8, 20, 30, seed=1)
-    before = search(*small, 5, 4)
-    search(*large, 7, 4)
-    kernel._own.packed.fill_(0x7FC00000)  # not a number, in every lane
-    again = search(*large, 7, 4)
-    kernel._own.packed = None
-    fresh = search(*large, 7, 4)
+    before = calls(*small)
+    calls(*large)
+    kernel._own.keys.fill_(0x7FC00000)  # not a number, in every lane
+    kernel._own.values.fill_(0x7FC00000)
+    again = calls(*large)
+    kernel._own.keys = kernel._own.values = None
+    fresh = calls(*large)
     assert all(map(torch.equal, again, fresh))
-    assert all(map(torch.equal, search(*small, 5, 4), before))
+    assert all(map(torch.equal, calls(*small), before))
 
 
 @needed
 def test_threads_change_nothing():
-    query, keys = made_up(2, 8, 33, 17)
+    frames = made_up(2, 8, 33, 17)
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        alone = search(query, keys, 6, 5)
+        alone = calls(*frames)
         torch.set_num_threads(3)
-        together = search(query, keys, 6, 5)
+        together = calls(*frames)
     finally:
         torch.set_num_threads(threads)
     assert all(map(torch.equal, alone, together))
@@ -99,14 +222,18 @@ def test_layout_in_memory_changes_nothing():
     query, keys = made_up(2, 8, 10, 12)
     last = keys.to(memory_format=torch.channels_last)
     assert last.stride() != keys.stride()
-    assert all(map(torch.equal, search(query, keys, 4, 3), search(query, last, 4, 3)))
+    assert all(map(torch.equal, calls(query, keys), calls(query, last)))
 
 
 def test_what_it_cannot_do_is_left_to_pytorch():
     query, keys = made_up(1, 3, 6, 6)
-    assert search(query.bfloat16(), keys.bfloat16(), 2, 2) is None  # half a lane
-    assert search(query.double(), keys.double(), 2, 2) is None
+    values = torch.rand(36, 2)
+    for kind in (torch.bfloat16, torch.double):  # half a lane; no lane
+        assert search(query.to(kind), keys.to(kind), 2, 2) is None
+        assert sums(query.to(kind), keys.to(kind), values) is None
     assert search(query, keys, 2, 65) is None
+    assert sums(query, keys, values, prior=kernel.Prior(65, 0.1, False, values)) is None
+    assert sums(query, keys, values.requires_grad_()) is None
     assert search(query.requires_grad_(), keys, 2, 2) is None
 
 
