@@ -3,7 +3,8 @@
 The mass that a query gives to one reference, its row, is approximated by M narrow Gaussians around
 its best cells (LIIR, section 3.3). In training, confident rows of the affinity are pulled towards
 their fit; in tracking they are replaced by it. A Gaussian around a cell, times the labels, is the
-blurred label map read at that cell: so tracking blurs each reference's labels once.
+blurred label map read at that cell: tracking blurs each reference's labels once, or, compiled,
+around the few cells that are read.
 
 Two forms (`compact_form`). "mass": Gaussians sum to one over the frame and share the row's mass in
 proportion to their cells' values, so that a query still gives one in all. "published", as the
@@ -23,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from liir import kernel
+from liir.blur import bell, blur, taps
 from liir.matching import TILE, Matches, Strip, largest, strips, with_margin
 from liir.presets import TrackingConfig, TrainingConfig
 
@@ -55,8 +57,8 @@ def fit(weights: Tensor, inside: Tensor, config: Config) -> Tensor:
     share, chosen = share.topk(min(config.gaussians, share.shape[1]), dim=1)
     place, spread = place.gather(1, chosen), spread[:, :1, None]
     axis = torch.arange(side, device=weights.device)
-    rows = _bell(axis - (place // side)[..., None], spread)  # (N, M, p)
-    columns = _bell(axis - (place % side)[..., None], spread)
+    rows = bell(axis - (place // side)[..., None], spread)  # (N, M, p)
+    columns = bell(axis - (place % side)[..., None], spread)
     bells = (rows[..., :, None] * columns[..., None, :]).flatten(2) * inside[:, None]
     if config.compact_form == "mass":
         bells = bells / bells.sum(2, keepdim=True).clamp_min(_TINY)
@@ -99,17 +101,15 @@ def condensed(
     Returns:
         Sums values (R h w, K) into (h w, K).
     """
-    area = cells[0] * cells[1]
 
     def tally(values: Tensor) -> Tensor:
         values = _counted(values, config)
-        blurred = _blurred(values, references, cells, config)
-        total, prior = None, _prior(blurred, config)
+        total, prior = None, _prior(config)
         if prior is not None:
-            total = kernel.condensed_sums(matches.weights, matches.cells, values, area, prior)
+            total = kernel.condensed_sums(matches.weights, matches.cells, values, cells, prior)
         if total is None:
             place, share = _places(matches, references, cells, config)
-            sharp = torch.cat((values, *blurred))
+            sharp = torch.cat((values, *_blurred(values, references, cells, config)))
             total = F.embedding_bag(place, sharp, per_sample_weights=share, mode="sum")
         return _divided(total, config)
 
@@ -147,51 +147,59 @@ def condensed_window(query: Tensor, keys: Tensor, config: TrackingConfig) -> Tal
     Returns:
         Sums values (R h w, K) into (h w, K).
     """
-    references, _, height, width = keys.shape
-    shape = Strip.whole(height, width)
-    radius = min(config.radius, max(height, width) - 1)
+    radius, temperature = min(config.radius, max(query.shape[1:]) - 1), config.temperature
 
     def tally(values: Tensor) -> Tensor:
         values = _counted(values, config)
-        blurred = _blurred(values, references, (height, width), config)
-        prior = _prior(blurred, config)
+        total, prior = None, _prior(config)
         if prior is not None:
-            form = {"radius": radius, "temperature": config.temperature}
-            sums = kernel.window_sums(query, keys, values, prior=prior, **form)  # type: ignore[arg-type]
-            if sums is not None:
-                return _divided(sums, config)
-        planes = values.T.unflatten(1, (references, height, width)).transpose(0, 1)
-        margin = with_margin(planes[None], radius)
-        total = values.new_empty(*shape, values.shape[1])
-        side, count = TILE + 2 * radius, shape[0] * shape[1] * references
-        # Of all rows, though most stay empty: small pieces, kept until the end, would lie
-        # between the large ones that come and go, and memory would wear out into holes.
-        best = values.new_zeros(count, min(_candidates(config), side**2))
-        place = torch.zeros_like(best, dtype=torch.int64)
-        moments = values.new_zeros(count, *_coordinates(side, config, values).shape[1:])
-        first = 0
-        for strip in strips(query[None] / config.temperature, keys[None], radius):
-            rest, sure, *found = _split(strip, strip.patches(margin, radius)[0], config)
-            strip.view(total)[:] = strip.fold(rest)
-            for whole, part in zip((best, place, moments), found, strict=True):
-                whole.index_copy_(0, sure + first, part)
-            first += len(rest) * references
-        rows = best[:, 0].nonzero()[:, 0]
-        best, place, moments = best[rows], place[rows], moments[rows, None]
-        share, spread = _gaussians(_Keys.of_one(best, place, side), moments, config)
-        tile, inner = rows // (references * TILE**2), rows // references % TILE**2
-        tiles = shape[1] // TILE
-        top, left = tile // tiles * TILE, tile % tiles * TILE
-        y, x = top[:, None] - radius + place // side, left[:, None] - radius + place % side
-        cells = ((rows % references)[:, None] * height + y) * width + x
-        # A key without a share, or of a query beyond the frame, may lie anywhere.
-        cells = cells.clamp(0, len(values) - 1) + _level(spread) * len(values)
-        read = F.embedding_bag(cells, torch.cat(blurred), per_sample_weights=share, mode="sum")
-        own = (top + inner // TILE) * shape[1] + left + inner % TILE
-        total.view(-1, values.shape[1]).index_add_(0, own, read)
-        return _divided(total[:height, :width].flatten(0, 1), config)
+            total = kernel.window_sums(
+                query, keys, values, radius=radius, temperature=temperature, prior=prior
+            )
+        if total is None:
+            total = _window_sums(query, keys, values, radius, config)
+        return _divided(total, config)
 
     return tally
+
+
+def _window_sums(
+    query: Tensor, keys: Tensor, values: Tensor, radius: int, config: TrackingConfig
+) -> Tensor:
+    """What `condensed_window` divides, in PyTorch."""
+    references, _, height, width = keys.shape
+    shape = Strip.whole(height, width)
+    planes = values.T.unflatten(1, (references, height, width)).transpose(0, 1)
+    margin = with_margin(planes[None], radius)
+    total = values.new_empty(*shape, values.shape[1])
+    side, count = TILE + 2 * radius, shape[0] * shape[1] * references
+    # Of all rows, though most stay empty: small pieces, kept until the end, would lie
+    # between the large ones that come and go, and memory would wear out into holes.
+    best = values.new_zeros(count, min(_candidates(config), side**2))
+    place = torch.zeros_like(best, dtype=torch.int64)
+    moments = values.new_zeros(count, *_coordinates(side, config, values).shape[1:])
+    first = 0
+    for strip in strips(query[None] / config.temperature, keys[None], radius):
+        rest, sure, *found = _split(strip, strip.patches(margin, radius)[0], config)
+        strip.view(total)[:] = strip.fold(rest)
+        for whole, part in zip((best, place, moments), found, strict=True):
+            whole.index_copy_(0, sure + first, part)
+        first += len(rest) * references
+    rows = best[:, 0].nonzero()[:, 0]
+    best, place, moments = best[rows], place[rows], moments[rows, None]
+    share, spread = _gaussians(_Keys.of_one(best, place, side), moments, config)
+    tile, inner = rows // (references * TILE**2), rows // references % TILE**2
+    tiles = shape[1] // TILE
+    top, left = tile // tiles * TILE, tile % tiles * TILE
+    y, x = top[:, None] - radius + place // side, left[:, None] - radius + place % side
+    cells = ((rows % references)[:, None] * height + y) * width + x
+    # A key without a share, or of a query beyond the frame, may lie anywhere.
+    cells = cells.clamp(0, len(values) - 1) + _level(spread) * len(values)
+    blurred = torch.cat(_blurred(values, references, (height, width), config))
+    read = F.embedding_bag(cells, blurred, per_sample_weights=share, mode="sum")
+    own = (top + inner // TILE) * shape[1] + left + inner % TILE
+    total.view(-1, values.shape[1]).index_add_(0, own, read)
+    return total[:height, :width].flatten(0, 1)
 
 
 def _split(strip: Strip, values: Tensor, config: Config) -> tuple[Tensor, ...]:
@@ -330,12 +338,12 @@ def _level(spread: Tensor) -> Tensor:
     return (2 * (spread / SPREAD).log2()).round().long()
 
 
-def _prior(blurred: list[Tensor], config: TrackingConfig) -> kernel.Prior | None:
+def _prior(config: TrackingConfig) -> kernel.Prior | None:
     """For the kernel, which knows the fixed spread alone, and neighbours allowed."""
     if config.compact_spread == "fitted" or config.compact_neighbours == "suppressed":
         return None
     published = config.compact_form == "published"
-    return kernel.Prior(config.gaussians, config.compact_threshold, published, blurred[0])
+    return kernel.Prior(config.gaussians, config.compact_threshold, published, taps(SPREAD))
 
 
 def _counted(values: Tensor, config: Config) -> Tensor:
@@ -358,40 +366,3 @@ def _divided(total: Tensor, config: Config) -> Tensor:
     if config.compact_form == "mass":
         return total
     return total[:, :-1] / total[:, -1:].clamp_min(_TINY)
-
-
-def blur(values: Tensor, spread: float = SPREAD, normal: bool = True) -> Tensor:
-    """Label maps seen through a Gaussian.
-
-    Args:
-        values: (R, K, h, w).
-        spread: Standard deviation, in cells.
-        normal: Whether the Gaussian sums to one over the frame; else its peak is one.
-
-    Returns:
-        (R, K, h, w).
-    """
-    reach = max(1, round(4 * spread))
-    bell = _bell(torch.arange(-reach, reach + 1), spread).tolist()
-
-    def smooth(planes: Tensor, dim: int) -> Tensor:
-        size = planes.shape[dim]
-        sides = (reach, reach) if dim == -1 else (0, 0, reach, reach)
-        padded = F.pad(planes, sides)
-        total = torch.zeros_like(planes)
-        for start, factor in enumerate(bell):
-            # Few taps: sums of shifted maps take a third of the time of a convolution.
-            total.add_(padded.narrow(dim, start, size), alpha=factor)
-        return total
-
-    blurred = smooth(smooth(values, -2), -1)
-    if normal:
-        for dim in (-2, -1):
-            ones = values.new_ones(1, values.shape[dim])
-            whole = smooth(ones, -1)[0]
-            blurred = blurred / (whole[:, None] if dim == -2 else whole)
-    return blurred
-
-
-def _bell(distance: Tensor, spread: Tensor | float) -> Tensor:
-    return torch.exp(-(distance.float() ** 2) / (2 * spread**2))

@@ -1,9 +1,9 @@
 """Matching compiled (`compiled/`), for processors with AVX-512: best keys, sums of their values.
 
-Nobody needs it: where there is no such processor or no C++ compiler (`CXX`, or c++, g++ or clang++
-on the path), matching is done in PyTorch, and says the same. It is compiled once, in a few
-seconds, and kept in the user's cache folder. The environment variable `LIIR_KERNEL=0` leaves it
-out.
+Nobody needs it: where there is no such processor or no C++ compiler with OpenMP (`CXX`, or c++, g++
+or clang++ on the path), matching is done in PyTorch, and says the same. It is compiled once, in a
+few seconds, and kept in the user's cache folder. The environment variable `LIIR_KERNEL=0` leaves
+it out.
 
 Legend: R reference frames, C channels, K value channels, h w cells.
 """
@@ -28,7 +28,7 @@ from torch import Tensor
 from liir.files import written
 
 _SOURCES = Path(__file__).with_name("compiled")
-_FLAGS = "-O3 -std=c++17 -shared -fPIC -pthread -mavx512f -mavx512bw -mavx512vl".split()
+_FLAGS = "-O3 -std=c++17 -shared -fPIC -fopenmp -mavx512f -mavx512bw -mavx512vl".split()
 _SECONDS = 120  # for compiling
 _MOST = 64  # keys kept of a query: they are inserted one by one
 
@@ -43,13 +43,13 @@ class Prior:
         gaussians: Of a row, at most.
         threshold: Rows are confident whose largest share is above.
         published: The form with peaks of one.
-        blurred: (R h w, K) float32, the values as a Gaussian around each cell sees them.
+        bell: (2 reach + 1,) float32, a Gaussian along one axis.
     """
 
     gaussians: int
     threshold: float
     published: bool
-    blurred: Tensor
+    bell: Tensor
 
 
 def usable() -> bool:
@@ -113,27 +113,24 @@ def window_sums(
     frames, dtype = _frames(library, query, keys, [radius] * len(keys))
     height, width = query.shape[1:]
     channels = values.shape[1]
-    values = values.contiguous()
     packed = _scratch("values", len(keys) * height * channels * library.liir_wide(width, radius))
     total = torch.empty(height * width, channels)
     scale = ctypes.c_float(1 / temperature)
-    library.liir_tally(
-        *(*frames, _place(values), _place(packed), channels, scale),
-        *(*_given(prior), *dtype, _place(total)),
-    )
+    read = _given(values, prior)
+    library.liir_tally(*frames, *dtype, _place(packed), scale, *read, _place(total))
     return total
 
 
 def condensed_sums(
-    shares: Tensor, cells: Tensor, values: Tensor, area: int, prior: Prior
+    shares: Tensor, cells: Tensor, values: Tensor, size: tuple[int, int], prior: Prior
 ) -> Tensor | None:
     """The same over best keys that are known.
 
     Args:
         shares: (N, k) float32 weights, best first.
-        cells: (N, k) int64 cells r area + i.
-        values: (R area, K) float32.
-        area: Cells of a reference.
+        cells: (N, k) int64 cells r h w + y w + x.
+        values: (R h w, K) float32.
+        size: (h, w).
         prior: What to read in place of confident rows.
 
     Returns:
@@ -144,14 +141,11 @@ def condensed_sums(
         return None
     if shares.shape[1] > _MOST or not _known(prior):
         return None
-    shares, cells, values = shares.contiguous(), cells.contiguous(), values.contiguous()
-    channels = values.shape[1]
-    total = torch.empty(len(shares), channels)
-    count, size = ctypes.c_int64(len(shares)), ctypes.c_int64(area)
-    library.liir_condense(
-        *(_place(shares), _place(cells), count, shares.shape[1], size, _place(values), channels),
-        *(*_given(prior), torch.get_num_threads(), _place(total)),
-    )
+    total = torch.empty(len(shares), values.shape[1])
+    keys = (_place(shares.contiguous()), _place(cells.contiguous()), *shares.shape)
+    threads = torch.get_num_threads()
+    frames = (len(values) // (size[0] * size[1]), *size)
+    library.liir_condense(*keys, *frames, threads, *_given(values, prior), _place(total))
     return total
 
 
@@ -186,11 +180,14 @@ def _frames(
     return [*places, references, height, width, lanes], dtype
 
 
-def _given(prior: Prior | None) -> tuple[Any, ...]:
+def _given(values: Tensor, prior: Prior | None) -> tuple[Any, ...]:
+    """What tells the kernel what to read."""
+    read = (_place(values.contiguous()), values.shape[1])
     if prior is None:
-        return 0, ctypes.c_float(0.0), 0, None
+        return *read, 0, ctypes.c_float(0.0), 0, None, 0
+    bell = _place(prior.bell.contiguous())
     threshold = ctypes.c_float(prior.threshold)
-    return prior.gaussians, threshold, int(prior.published), _place(prior.blurred.contiguous())
+    return *read, prior.gaussians, threshold, int(prior.published), bell, len(prior.bell) // 2
 
 
 def _place(tensor: Tensor) -> ctypes.c_void_p:
@@ -239,18 +236,23 @@ def _library() -> ctypes.CDLL | None:
 
 
 def _compile(what: list[str], path: Path) -> None:
-    """Compiles to a file what flags and sources say.
+    """Compiles to a file what flags and sources say, with the first compiler that can.
 
     Raises:
         OSError: There is no compiler.
-        SubprocessError: It fails.
+        SubprocessError: None of them can.
     """
     names = [os.environ.get("CXX") or "c++", "g++", "clang++"]
-    compiler = next((found for name in names if (found := shutil.which(name))), None)
-    if compiler is None:
-        raise FileNotFoundError("no C++ compiler")
-    command = [compiler, *what, "-o", str(path)]
-    subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS)
+    compilers = [found for name in names if (found := shutil.which(name))]
+    error: Exception = FileNotFoundError("no C++ compiler")
+    for compiler in compilers:
+        command = [compiler, *what, "-o", str(path)]
+        try:
+            subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS)
+            return
+        except subprocess.SubprocessError as wrong:  # no OpenMP, say
+            error = wrong
+    raise error
 
 
 def _folder() -> Path:

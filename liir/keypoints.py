@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from liir.compactness import blur
+from liir.blur import blur
 from liir.grid import Grid
 
 _REACH = 2

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from liir.compactness import _SPREADS, SPREAD, blur, condensed, condensed_window, fit, penalty
+from liir.blur import blur
+from liir.compactness import _SPREADS, SPREAD, condensed, condensed_window, fit, penalty
 from liir.matching import Matches, match, normalise, reconstruct, window_tally
 from liir.presets import TrackingConfig, TrainingConfig
 
@@ -263,7 +264,7 @@ def test_spreads_are_rounded_to_the_nearest():
 def test_reading_the_blurred_map_is_tallying_the_gaussian():
     labels = torch.rand(1, 3, SIDE, SIDE)
     for normal, config in [(True, MASS), (False, PUBLISHED)]:
-        blurred = blur(labels, normal=normal)
+        blurred = blur(labels, SPREAD, normal=normal)
         for y, x in [(5, 6), (0, 0), (11, 3)]:
             gaussian = fit(row((y, x, 1.0)), INSIDE, replace(config, gaussians=1))
             expected = labels[0].flatten(1) @ gaussian[0]
@@ -290,7 +291,7 @@ def test_more_gaussians_than_cells():
     query = normalise(torch.randn(4, 1, 5), "cosine")
     values = torch.rand(5, 2)
     found = condensed_window(query, query[None], config)(values)
-    blurred = blur(values.T.reshape(1, 2, 1, 5))[0, :, 0].T
+    blurred = blur(values.T.reshape(1, 2, 1, 5), SPREAD)[0, :, 0].T
     torch.testing.assert_close(found, blurred)
 
 

@@ -180,12 +180,12 @@ def test_gaussians_over_best_keys(monkeypatch, gaussians, form):
 def calls(query, keys):
     """Everything that the kernel says of some frames."""
     values = torch.rand(keys[:, 0].numel(), 3, generator=torch.Generator().manual_seed(1))
-    prior = kernel.Prior(2, 0.1, False, values.flip(0))
+    prior = kernel.Prior(2, 0.1, False, torch.tensor([0.2, 1.0, 0.2]))
     shares, cells = kernel.best_keys(query, keys, [6] * len(keys), 5)
-    area = query[0].numel()
+    size = (query.shape[1], query.shape[2])
     return [
         *(shares, cells, sums(query, keys, values), sums(query, keys, values, prior=prior)),
-        kernel.condensed_sums(shares.softmax(1), cells, values, area, prior),
+        kernel.condensed_sums(shares.softmax(1), cells, values, size, prior),
     ]
 
 
@@ -232,7 +232,7 @@ def test_what_it_cannot_do_is_left_to_pytorch():
         assert search(query.to(kind), keys.to(kind), 2, 2) is None
         assert sums(query.to(kind), keys.to(kind), values) is None
     assert search(query, keys, 2, 65) is None
-    assert sums(query, keys, values, prior=kernel.Prior(65, 0.1, False, values)) is None
+    assert sums(query, keys, values, prior=kernel.Prior(65, 0.1, False, torch.ones(3))) is None
     assert sums(query, keys, values.requires_grad_()) is None
     assert search(query.requires_grad_(), keys, 2, 2) is None
 
@@ -245,13 +245,24 @@ def test_without_a_compiler_there_is_none(anew, monkeypatch):
     assert search(query, keys, 2, 2) is None
 
 
-def test_a_compiler_that_fails_leaves_nothing_behind(anew, monkeypatch):
-    compiler = anew / "compiler"
+def failing(folder):
+    compiler = folder / "compiler"
     compiler.write_text("#!/bin/sh\necho wrong >&2\nexit 1\n")
     compiler.chmod(compiler.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("CXX", str(compiler))
+    return str(compiler)
+
+
+def test_a_compiler_that_fails_leaves_nothing_behind(anew, monkeypatch):
+    monkeypatch.setenv("CXX", failing(anew))
+    monkeypatch.setenv("PATH", str(anew))
     assert not kernel.usable()
     assert not [path for path in (anew / "cache").rglob("*") if path.is_file()]
+
+
+@needed
+def test_another_compiler_takes_its_place(anew, monkeypatch):
+    monkeypatch.setenv("CXX", failing(anew))
+    assert kernel.usable()
 
 
 @needed

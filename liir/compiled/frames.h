@@ -9,10 +9,8 @@
 #include <immintrin.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <limits>
-#include <thread>
 #include <vector>
 
 constexpr int WIDTH = 8;    // queries of a tile along x
@@ -65,16 +63,11 @@ struct Bfloat16 {
 };
 #endif
 
-// Runs task(0) ... task(count - 1); whichever thread is free takes the next.
+// Runs task(0) ... task(count - 1); whichever thread is free takes the next. The threads are those
+// of PyTorch, which loads OpenMP first: others would wait for them, as they spin a while for work.
 template <class Task> void share(int count, int threads, const Task &task) {
-    std::atomic<int> next{0};
-    auto work = [&] {
-        for (int i; (i = next++) < count;) task(i);
-    };
-    std::vector<std::thread> others;
-    for (int t = 1; t < std::min(threads, count); t++) others.emplace_back(work);
-    work();
-    for (auto &other : others) other.join();
+#pragma omp parallel for schedule(dynamic) num_threads(std::min(count, threads))
+    for (int i = 0; i < count; i++) task(i);
 }
 
 // Lays out a row of `width` cells, `lanes` of each, lane by lane.

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <numeric>
 
 namespace {
 
@@ -19,9 +20,41 @@ constexpr float NOTHING = -1e30f;  // the score of what is not in the window
 struct Prior {
     int count;  // 0: none
     float threshold;
-    bool published;        // peaks of one, weighted by a softmax; else they share the row's mass
-    const float *blurred;  // values as Gaussians see them, in the order of cells
-    int channels;
+    bool published;     // peaks of one, weighted by a softmax; else they share the row's mass
+    const float *bell;  // a Gaussian along one axis, from -reach to reach
+    int reach;
+    const float *values;  // (references, height, width, channels)
+    int references, height, width, channels;
+    std::vector<float> blurred = {};  // the values as a Gaussian around each cell sees them
+
+    // Blurs the values, where there are Gaussians.
+    void blur(int threads) {
+        if (!count) return;
+        const int64_t row = int64_t(width) * channels;
+        blurred.resize(int64_t(references) * height * row);
+        share(references, threads, [&](int r) {
+            std::vector<float> sum(row);
+            for (int y = 0; y < height; y++) {
+                float *to = blurred.data() + (int64_t(r) * height + y) * row;
+                std::fill(sum.begin(), sum.end(), 0.f);
+                blur(values + int64_t(r) * height * row, sum.data(), y, height, row);
+                for (int x = 0; x < width; x++)
+                    blur(sum.data(), to + int64_t(x) * channels, x, width, channels);
+            }
+        });
+    }
+
+    // Adds to `to` what the Gaussian around place `at` reads of `length` neighbours, `size` numbers
+    // each; what of it lies beyond the frame is left out.
+    void blur(const float *from, float *to, int at, int length, int64_t size) const {
+        const int first = std::max(-reach, -at), last = std::min(reach, length - 1 - at);
+        const float *own = bell + reach;
+        const float all = published ? 1 : std::accumulate(own + first, own + last + 1, 0.f);
+        for (int away = first; away <= last; away++) {
+            const float *other = from + (at + away) * size;
+            for (int64_t i = 0; i < size; i++) to[i] += own[away] / all * other[i];
+        }
+    }
 
     // Adds what the Gaussians around the best cells of one row read.
     void read(const float *shares, const int64_t *cells, int best, float mass, float *out) const {
@@ -32,7 +65,7 @@ struct Prior {
         }
         const float scale = (published ? 1 : mass) / total;
         for (int j = 0; j < best; j++) {
-            const float *from = blurred + cells[j] * channels;
+            const float *from = blurred.data() + cells[j] * channels;
             for (int k = 0; k < channels; k++) out[k] += scale * weights[j] * from[k];
         }
     }
@@ -267,8 +300,9 @@ void tally(const Frames &frames, const Values &values, const Prior &prior, float
 }
 
 // Sums over the best keys of one query, best first. Rows are told apart by their reference.
-void condense(const float *shares, const int64_t *cells, int topk, int64_t area,
-              const float *values, const Prior &prior, float *out) {
+void condense(const float *shares, const int64_t *cells, int topk, const Prior &prior,
+              float *out) {
+    const int64_t area = int64_t(prior.height) * prior.width;
     std::fill_n(out, prior.channels, 0.f);
     float row_shares[BEST];
     int64_t row_cells[BEST], owners[BEST];
@@ -284,7 +318,7 @@ void condense(const float *shares, const int64_t *cells, int topk, int64_t area,
             owners[j] = -1;
             mass += shares[j];
             if (!sure) {
-                const float *from = values + cells[j] * prior.channels;
+                const float *from = prior.values + cells[j] * prior.channels;
                 for (int k = 0; k < prior.channels; k++) out[k] += shares[j] * from[k];
             } else if (best < prior.count) {
                 row_shares[best] = shares[j], row_cells[best++] = cells[j];
@@ -298,16 +332,18 @@ void condense(const float *shares, const int64_t *cells, int topk, int64_t area,
 
 extern "C" {
 
-// `values` and `blurred` are (references, height, width, channels); `packed_values` must hold
-// references x height x channels x liir_wide. Returns 0, or 1 where this was compiled without the
-// number format.
+// `values` is (references, height, width, channels); `packed_values` must hold references x height
+// x channels x liir_wide; `bell` is 2 reach + 1 long. Returns 0, or 1 where this was compiled
+// without the number format.
 int liir_tally(const void *queries, const void *keys, void *packed, const int *radii,
-               int references, int height, int width, int lanes, const float *values,
-               float *packed_values, int channels, float scale, int gaussians, float threshold,
-               int published, const float *blurred, int bfloat16, int threads, float *total) {
+               int references, int height, int width, int lanes, int bfloat16, int threads,
+               float *packed_values, float scale, const float *values, int channels, int gaussians,
+               float threshold, int published, const float *bell, int reach, float *total) {
     const Frames frames =
         frames_of(queries, keys, packed, radii, references, height, width, lanes);
-    const Prior prior{gaussians, threshold, bool(published), blurred, channels};
+    Prior prior{gaussians,  threshold, bool(published), bell,    reach, values,
+                references, height,    width,           channels};
+    prior.blur(threads);
     share(references * height, threads, [&](int row) {
         float *to = packed_values + int64_t(row) * channels * frames.wide;
         std::fill_n(to, int64_t(channels) * frames.wide, 0.f);
@@ -326,17 +362,18 @@ int liir_tally(const void *queries, const void *keys, void *packed, const int *r
 #endif
 }
 
-// `shares` and `cells` are (queries, topk), `values` and `blurred` (references x area, channels).
-void liir_condense(const float *shares, const int64_t *cells, int64_t queries, int topk,
-                   int64_t area, const float *values, int channels, int gaussians,
-                   float threshold, int published, const float *blurred, int threads,
-                   float *total) {
-    const Prior prior{gaussians, threshold, bool(published), blurred, channels};
-    const int64_t part = 32768;
-    share(int((queries + part - 1) / part), threads, [&](int number) {
-        for (int64_t i = number * part; i < std::min(queries, (number + 1) * part); i++)
-            condense(shares + i * topk, cells + i * topk, topk, area, values, prior,
-                     total + i * channels);
+// `shares` and `cells` are (queries, topk), `values` as above.
+void liir_condense(const float *shares, const int64_t *cells, int queries, int topk,
+                   int references, int height, int width, int threads, const float *values,
+                   int channels, int gaussians, float threshold, int published,
+                   const float *bell, int reach, float *total) {
+    Prior prior{gaussians,  threshold, bool(published), bell,    reach, values,
+                references, height,    width,           channels};
+    prior.blur(threads);
+    const int part = 1 << 10;
+    share((queries + part - 1) / part, threads, [&](int number) {
+        for (int64_t i = int64_t(number) * part; i < std::min(queries, (number + 1) * part); i++)
+            condense(shares + i * topk, cells + i * topk, topk, prior, total + i * channels);
     });
 }
 }
