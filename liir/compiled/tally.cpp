@@ -27,33 +27,39 @@ struct Prior {
     int references, height, width, channels;
     std::vector<float> blurred = {};  // the values as a Gaussian around each cell sees them
 
-    // Blurs the values, where there are Gaussians.
+    // Blurs the values, where there are Gaussians; what of them lies beyond the frame is left out.
     void blur(int threads) {
         if (!count) return;
         const int64_t row = int64_t(width) * channels;
         blurred.resize(int64_t(references) * height * row);
-        share(references, threads, [&](int r) {
+        std::vector<float> across(row);
+        for (int64_t i = 0; i < row; i++) across[i] = weight(int(i / channels), width);
+        share(references * height, threads, [&](int number) {
+            const int y = number % height;
+            const float *from = values + number * row;
+            float *to = blurred.data() + number * row;
             std::vector<float> sum(row);
-            for (int y = 0; y < height; y++) {
-                float *to = blurred.data() + (int64_t(r) * height + y) * row;
-                std::fill(sum.begin(), sum.end(), 0.f);
-                blur(values + int64_t(r) * height * row, sum.data(), y, height, row);
-                for (int x = 0; x < width; x++)
-                    blur(sum.data(), to + int64_t(x) * channels, x, width, channels);
+            const float whole = weight(y, height);
+            for (int away = std::max(-reach, -y); away <= std::min(reach, height - 1 - y); away++)
+                add(bell[reach + away] / whole, from + away * row, sum.data(), row);
+            for (int away = -reach; away <= reach; away++) {
+                const int64_t first = int64_t(std::max(0, -away)) * channels;
+                const int64_t last = int64_t(std::min(width, width - away)) * channels;
+                const int64_t beside = int64_t(away) * channels;
+                add(bell[reach + away], sum.data() + first + beside, to + first, last - first);
             }
+            for (int64_t i = 0; i < row; i++) to[i] /= across[i];
         });
     }
 
-    // Adds to `to` what the Gaussian around place `at` reads of `length` neighbours, `size` numbers
-    // each; what of it lies beyond the frame is left out.
-    void blur(const float *from, float *to, int at, int length, int64_t size) const {
+    static void add(float factor, const float *from, float *to, int64_t count) {
+        for (int64_t i = 0; i < count; i++) to[i] += factor * from[i];
+    }
+
+    // What the Gaussian around a place sums to along one axis.
+    float weight(int at, int length) const {
         const int first = std::max(-reach, -at), last = std::min(reach, length - 1 - at);
-        const float *own = bell + reach;
-        const float all = published ? 1 : std::accumulate(own + first, own + last + 1, 0.f);
-        for (int away = first; away <= last; away++) {
-            const float *other = from + (at + away) * size;
-            for (int64_t i = 0; i < size; i++) to[i] += own[away] / all * other[i];
-        }
+        return published ? 1 : std::accumulate(bell + reach + first, bell + reach + last + 1, 0.f);
     }
 
     // Adds what the Gaussians around the best cells of one row read.
@@ -306,7 +312,8 @@ void condense(const float *shares, const int64_t *cells, int topk, const Prior &
     std::fill_n(out, prior.channels, 0.f);
     float row_shares[BEST];
     int64_t row_cells[BEST], owners[BEST];
-    for (int j = 0; j < topk; j++) owners[j] = cells[j] / area;
+    for (int j = 0; j < topk; j++)  // shorter numbers are divided faster
+        owners[j] = (cells[j] | area) >> 32 ? cells[j] / area : uint32_t(cells[j]) / uint32_t(area);
     for (int first = 0; first < topk; first++) {
         if (owners[first] < 0) continue;  // was in an earlier row
         const int64_t owner = owners[first];
