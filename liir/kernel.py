@@ -108,7 +108,9 @@ def window_sums(
         (h w, K) float32; None where the kernel cannot do it.
     """
     library = _library()
-    if library is None or not _fit(query, keys, values) or not _known(prior):
+    if library is None or not _fit(query, keys) or not _known(prior):
+        return None
+    if values.dtype != torch.float32 or not _free(values):
         return None
     frames, dtype = _frames(library, query, keys, [radius] * len(keys))
     height, width = query.shape[1:]
@@ -149,15 +151,18 @@ def condensed_sums(
     return total
 
 
-def _fit(*tensors: Tensor) -> bool:
-    """Whether the kernel can work with these, the first of which is read lane by lane."""
-    kind = tensors[0].dtype
-    if kind == torch.bfloat16:
-        known = _bfloat16() and len(tensors[0]) % 2 == 0
+def _fit(first: Tensor, second: Tensor) -> bool:
+    """Whether the kernel can work with these; lanes are those of the first one."""
+    if first.dtype == torch.bfloat16:
+        known = _bfloat16() and len(first) % 2 == 0
     else:
-        known = kind == torch.float32
-    graph = torch.is_grad_enabled() and any(each.requires_grad for each in tensors)
-    return known and not graph and all(each.device.type == "cpu" for each in tensors)
+        known = first.dtype == torch.float32
+    return known and second.dtype == first.dtype and _free(first) and _free(second)
+
+
+def _free(tensor: Tensor) -> bool:
+    """Whether it lies in the processor's memory, and nobody asks for its gradient."""
+    return tensor.device.type == "cpu" and not (torch.is_grad_enabled() and tensor.requires_grad)
 
 
 def _known(prior: Prior | None) -> bool:

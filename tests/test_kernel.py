@@ -231,6 +231,8 @@ def test_what_it_cannot_do_is_left_to_pytorch():
     for kind in (torch.bfloat16, torch.double):  # half a lane; no lane
         assert search(query.to(kind), keys.to(kind), 2, 2) is None
         assert sums(query.to(kind), keys.to(kind), values) is None
+        assert sums(query, keys, values.to(kind)) is None
+    assert search(query, keys.double(), 2, 2) is None
     assert search(query, keys, 2, 65) is None
     assert sums(query, keys, values, prior=kernel.Prior(65, 0.1, False, torch.ones(3))) is None
     assert sums(query, keys, values.requires_grad_()) is None
