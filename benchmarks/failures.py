@@ -34,6 +34,8 @@ from liir.show.takes import Clip, Stage, Take, joints, pictures, ranks
 
 LINES = 480
 """Cells are those of frames of so many lines, which is what is tracked."""
+WIDE = 900
+"""Pixels of a picture: enough to see what failed, and nothing to take for the data."""
 HEAD = ("", "clip", "what", "frame", "score", "moved", "grew", "width", "went to")
 
 
@@ -186,7 +188,9 @@ def main() -> None:
     print("| " + " | ".join(HEAD) + " |")
     print("|---|---|---|---:|---:|---:|---:|---:|---|")
     for number, moment in enumerate(sorted(found, key=lambda m: m.score)[: options.count], 1):
-        Image.fromarray(draw(moment)).save(options.out / f"{number:02}.jpg", quality=85)
+        picture = Image.fromarray(draw(moment))
+        picture.thumbnail((WIDE, WIDE))
+        picture.save(options.out / f"{number:02}.jpg", quality=85)
         what = "joints" if moment.what is None else f"id {moment.what}"
         cells = [str(number), moment.clip.name, what, str(moment.index)]
         print("| " + " | ".join([*cells, f"{100 * moment.score:.0f}", *facts(moment)]) + " |")

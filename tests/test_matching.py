@@ -9,16 +9,7 @@ from liir.matching import match, normalise, reconstruct
 
 TEMPERATURE = 0.07
 
-both_ways = pytest.mark.usefixtures("way")
-
-
-@pytest.fixture(params=["PyTorch", "kernel"])
-def way(request, monkeypatch):
-    """Matching without the compiled kernel, and with it where it can be compiled."""
-    if request.param == "PyTorch":
-        monkeypatch.setattr(matching, "best_keys", lambda *_: None)
-    elif not kernel.usable():
-        pytest.skip("no AVX-512 or no C++ compiler: there is no kernel")
+both_ways = pytest.mark.usefixtures("compiled")
 
 
 def features(references, height, width, channels=8, seed=0):
@@ -141,7 +132,7 @@ def test_batch_samples_do_not_meet():
 
 @pytest.mark.parametrize("scores_at_once", [1, 20_000, 1 << 30])
 def test_chunking_changes_nothing(monkeypatch, scores_at_once):
-    monkeypatch.setattr(matching, "best_keys", lambda *_: None)
+    monkeypatch.setattr(kernel, "_library", lambda: None)
     query, keys = features(2, 20, 27)
     expected = match(query, keys, radius=5, topk=6, temperature=TEMPERATURE)
     monkeypatch.setattr(matching, "_CHUNK_SCORES", scores_at_once)
