@@ -5,86 +5,23 @@
 // The softmax runs along: sums are relative to the largest score so far of each query.
 
 #include "frames.h"
+#include "prior.h"
 
 #include <cmath>
 #include <cstring>
-#include <functional>
-#include <numeric>
 
 namespace {
 
-constexpr int BEST = 64;          // keys of a row, at most
+constexpr int QUERIES = HEIGHT * WIDTH;
 constexpr float NOTHING = -1e30f;  // the score of what is not in the window
 
-// What takes the place of confident rows: Gaussians of fixed spread, `count` of them in each.
-struct Prior {
-    int count;  // 0: none
-    float threshold;
-    bool published;     // peaks of one, weighted by a softmax; else they share the row's mass
-    const float *bell;  // a Gaussian along one axis, from -reach to reach
-    int reach;
-    const float *values;  // (references, height, width, channels)
-    int references, height, width, channels;
-    std::vector<float> blurred = {};  // the values as a Gaussian around each cell sees them
-
-    // Blurs the values, where there are Gaussians; what of them lies beyond the frame is left out.
-    void blur(int threads) {
-        if (!count) return;
-        const int64_t row = int64_t(width) * channels;
-        blurred.resize(int64_t(references) * height * row);
-        std::vector<float> across(row);
-        for (int64_t i = 0; i < row; i++) across[i] = weight(int(i / channels), width);
-        share(references * height, threads, [&](int number) {
-            const int y = number % height;
-            const float *from = values + number * row;
-            float *to = blurred.data() + number * row;
-            std::vector<float> sum(row);
-            const float whole = weight(y, height);
-            for (int away = std::max(-reach, -y); away <= std::min(reach, height - 1 - y); away++)
-                add(bell[reach + away] / whole, from + away * row, sum.data(), row);
-            for (int away = -reach; away <= reach; away++) {
-                const int64_t first = int64_t(std::max(0, -away)) * channels;
-                const int64_t last = int64_t(std::min(width, width - away)) * channels;
-                const int64_t beside = int64_t(away) * channels;
-                add(bell[reach + away], sum.data() + first + beside, to + first, last - first);
-            }
-            for (int64_t i = 0; i < row; i++) to[i] /= across[i];
-        });
-    }
-
-    static void add(float factor, const float *from, float *to, int64_t count) {
-        for (int64_t i = 0; i < count; i++) to[i] += factor * from[i];
-    }
-
-    // What the Gaussian around a place sums to along one axis.
-    float weight(int at, int length) const {
-        const int first = std::max(-reach, -at), last = std::min(reach, length - 1 - at);
-        return published ? 1 : std::accumulate(bell + reach + first, bell + reach + last + 1, 0.f);
-    }
-
-    // Adds what the Gaussians around the best cells of one row read.
-    void read(const float *shares, const int64_t *cells, int best, float mass, float *out) const {
-        float weights[BEST], total = 0;
-        for (int j = 0; j < best; j++) {
-            weights[j] = !published ? shares[j] : shares[j] > 0 ? std::exp(shares[j]) : 0;
-            total += weights[j];
-        }
-        const float scale = (published ? 1 : mass) / total;
-        for (int j = 0; j < best; j++) {
-            const float *from = blurred.data() + cells[j] * channels;
-            for (int k = 0; k < channels; k++) out[k] += scale * weights[j] * from[k];
-        }
-    }
-};
-
-// e^x of x <= 0, to 2e-7 of it: 2^n times the power series of what is left, at most ln(2) / 2.
-inline __m512 exponential(__m512 x) {
-    x = _mm512_max_ps(x, _mm512_set1_ps(-104));  // e^-104 is zero
-    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
-    x = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);  // ln(2) in two parts
-    x = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), x);
-    __m512 sum = _mm512_set1_ps(1.f / 720);
-    for (float factor : {1.f / 120, 1.f / 24, 1.f / 6, 0.5f, 1.f, 1.f})
+// 2^x, to 3e-7 of it: 2^n times a polynomial of what is left, at most a half, whose largest error
+// is the least that this degree can have. What is too small becomes zero.
+inline __m512 power(__m512 x) {
+    const __m512 n = _mm512_roundscale_ps(x, 0);
+    x = _mm512_sub_ps(x, n);
+    __m512 sum = _mm512_set1_ps(0.00132764922f);
+    for (float factor : {0.00967554934f, 0.0555071346f, 0.240221202f, 0.693146944f, 1.00000012f})
         sum = _mm512_fmadd_ps(sum, x, _mm512_set1_ps(factor));
     return _mm512_scalef_ps(sum, n);
 }
@@ -114,40 +51,43 @@ template <class Kind> struct Tally {
     const Frames &frames;
     const Values &values;
     const Prior &prior;
-    const float scale;  // of products
+    const float scale;  // of products: scores are exponents of two
     const int top;
     float *total;  // (height, width, channels)
     const int channels = values.channels, best = prior.count;
+    const int summed = channels - int(best && prior.published);  // ones sum up to the mass
     int left = 0, columns = 0;
 
-    // Of the reference that is met, a vector each: mass, readings, largest scores.
-    const int kinds = 1 + channels + best;
+    // Of the reference that is met, a vector each: readings, mass, largest scores.
+    const int kinds = summed + 1 + best;
     std::vector<__m512> sums = std::vector<__m512>(HEIGHT * WIDTH * kinds);
-    float most[HEIGHT][WIDTH] = {};  // the largest score so far, which mass and readings are of
+    float most[QUERIES] = {};  // the largest score so far, which readings and mass are of
     const int bits = 32 - __builtin_clz((HEIGHT + 2 * frames.margin) * across(frames.margin));
-    // Of those met before: relative to which score, mass and readings; and largest scores.
-    const int rows = best ? frames.references : 1, told = 2 + channels;
-    std::vector<float> done = std::vector<float>(HEIGHT * WIDTH * rows * told);
-    std::vector<__m512> largest = std::vector<__m512>(HEIGHT * WIDTH * rows * best);
+    // Of those met before, one number of each query after the other: relative to which score,
+    // readings, mass, largest score. And the largest scores.
+    const int rows = best ? frames.references : 1, told = summed + 3;
+    std::vector<float> done = std::vector<float>(rows * told * QUERIES);
+    std::vector<__m512> largest = std::vector<__m512>(rows * QUERIES * best);
     // Rows that may be confident, and cells among which their best keys are.
     struct Row {
-        int64_t query;
-        float most, whole;  // its largest score, and the sum of its shares
-        const float *part;  // mass and readings of the row
+        int reference, query;  // of the tile
         size_t first = 0, last = 0;
     };
     std::vector<Row> confident;
+    float whole[QUERIES];  // sums of shares
     std::vector<int64_t> found;
 
     void begin(int first, int count) {
         left = first, columns = count;
-        for (auto &row : most) std::fill_n(row, WIDTH, NOTHING / 10);
+        std::fill_n(most, QUERIES, NOTHING / 10);
         clear();
     }
 
     void clear() {
-        for (size_t i = 0; i < sums.size(); i++)
-            sums[i] = _mm512_set1_ps(int(i % kinds) <= channels ? 0 : NOTHING);
+        for (__m512 *own = sums.data(); own < sums.data() + sums.size(); own += kinds) {
+            std::fill_n(own, summed + 1, _mm512_setzero_ps());
+            std::fill_n(own + summed + 1, best, _mm512_set1_ps(NOTHING));
+        }
     }
 
     template <int count>
@@ -171,26 +111,32 @@ template <class Kind> struct Tally {
                                              held[v][i], _mm512_set1_ps(scale));
                 high = _mm512_max_ps(high, part[v]);
             }
-            float &known = most[row][i];
+            float &known = most[row * WIDTH + i];
             if (_mm512_cmp_ps_mask(high, _mm512_set1_ps(known), _CMP_GT_OQ)) {
                 const float now = _mm512_reduce_max_ps(high);
-                const __m512 factor = exponential(_mm512_set1_ps(known - now));
-                for (int k = 0; k <= channels; k++) own[k] = _mm512_mul_ps(own[k], factor);
+                const __m512 factor = power(_mm512_set1_ps(known - now));
+                for (int k = 0; k <= summed; k++) own[k] = _mm512_mul_ps(own[k], factor);
                 known = now;
             }
+            __m512 mass = own[summed];
 #pragma GCC unroll 3
             for (int v = 0; v < count; v++) {
-                const __m512 weight = exponential(_mm512_sub_ps(part[v], _mm512_set1_ps(known)));
-                own[0] = _mm512_add_ps(own[0], weight);
-                for (int k = 0; k < channels; k++) {
-                    const float *from = read + k * frames.wide + v * VECTOR;
-                    own[1 + k] = _mm512_fmadd_ps(weight, _mm512_loadu_ps(from), own[1 + k]);
-                }
+                part[v] = power(_mm512_sub_ps(part[v], _mm512_set1_ps(known)));
+                mass = _mm512_add_ps(mass, part[v]);
+            }
+            own[summed] = mass;
+            for (int k = 0; k < summed; k++) {
+                const float *from = read + k * frames.wide;
+                __m512 sum = own[k];
+#pragma GCC unroll 3
+                for (int v = 0; v < count; v++)
+                    sum = _mm512_fmadd_ps(part[v], _mm512_loadu_ps(from + v * VECTOR), sum);
+                own[k] = sum;
             }
             // Where a bit of `last` is set that of `number`, else that of the score.
             __m512 next = _mm512_castsi512_ps(
                 _mm512_ternarylogic_epi32(last, number, _mm512_castps_si512(high), 0xCA));
-            for (int j = 1 + channels; j < kinds; j++) {
+            for (int j = summed + 1; j < kinds; j++) {
                 const __m512 lower = _mm512_min_ps(own[j], next);
                 own[j] = _mm512_max_ps(own[j], next);
                 next = lower;
@@ -201,98 +147,144 @@ template <class Kind> struct Tally {
     // One reference is met: its sums are put aside.
     void end(int reference) {
         if (!best && reference) return;
-        for (int row = 0; row < std::min(HEIGHT, frames.height - top); row++)
-            for (int i = 0; i < columns; i++) {
-                const int place = (row * WIDTH + i) * rows + reference;
-                const __m512 *own = sums.data() + (row * WIDTH + i) * kinds;
-                float *to = done.data() + place * told;
-                *to++ = most[row][i];
-                for (int k = 0; k <= channels; k++) *to++ = _mm512_reduce_add_ps(own[k]);
-                std::copy_n(own + 1 + channels, best, largest.data() + place * best);
-            }
+        for (int query = 0; query < QUERIES; query++) {
+            const __m512 *own = sums.data() + query * kinds;
+            float *to = told_of(reference) + query;
+            to[0] = most[query];
+            for (int k = 0; k <= summed; k++) to[(1 + k) * QUERIES] = _mm512_reduce_add_ps(own[k]);
+            if (!best) continue;
+            own += summed + 1;
+            to[(summed + 2) * QUERIES] = _mm512_reduce_max_ps(own[0]);
+            std::copy_n(own, best, &largest[(reference * QUERIES + query) * best]);
+        }
         if (reference) clear();
     }
 
     // All are met: their sums come together, or what the Gaussians say in their place.
     void finish() {
-        found.clear(), confident.clear();
-        for (int row = 0; row < std::min(HEIGHT, frames.height - top); row++)
-            for (int i = 0; i < columns; i++) {
-                const int64_t query = int64_t(top + row) * frames.width + left + i;
-                const float now = most[row][i];
-                const int place = (row * WIDTH + i) * rows;
-                float *own = done.data() + place * told, whole = 0;
-                for (int r = 0; r < rows; r++) {
-                    const float factor = std::exp(own[r * told] - now);
-                    for (int k = 1; k < told; k++) own[r * told + k] *= factor;
-                    whole += own[r * told + 1];
-                }
-                float *out = total + query * channels;
-                std::fill_n(out, channels, 0.f);
-                for (int r = 0; r < rows; r++) {
-                    const float *part = own + r * told + 1;
-                    if (!best || !may_be(row, i, r, {query, now, whole, part}))
-                        for (int k = 0; k < channels; k++) out[k] += part[1 + k] / whole;
-                }
+        std::fill_n(whole, QUERIES, 0.f);
+        for (int r = 0; r < rows; r++) {
+            float *own = told_of(r);
+            for (int q = 0; q < QUERIES; q += VECTOR) {
+                const __m512 factor = power(_mm512_loadu_ps(own + q) - _mm512_loadu_ps(most + q));
+                for (int k = q + QUERIES; k <= q + (summed + 1) * QUERIES; k += QUERIES)
+                    _mm512_storeu_ps(own + k, factor * _mm512_loadu_ps(own + k));
             }
+            for (int q = 0; q < QUERIES; q++) whole[q] += own[(summed + 1) * QUERIES + q];
+        }
+        for (int query = 0; query < QUERIES; query++)
+            if (met(query)) std::fill_n(out(query), channels, 0.f);
+        found.clear(), confident.clear();
+        for (int r = 0; r < rows; r++) {
+            const uint32_t sure = may_be(r);
+            for (int query = 0; query < QUERIES; query++) {
+                if (!met(query)) continue;
+                if (sure >> query & 1) seek(r, query);
+                else keep(r, query);
+            }
+        }
         for (const Row &row : confident) replace(row);
     }
 
-    // Whether a row may be confident; then its best keys are among those found, and on their way
-    // from memory.
-    bool may_be(int row, int i, int reference, Row sure) {
-        const __m512 *own = &largest[((row * WIDTH + i) * rows + reference) * best];
-        const float peak = _mm512_reduce_max_ps(own[0]);
-        if (std::exp(peak + slack(peak) - sure.most) / sure.whole <= prior.threshold) return false;
-        // Of as many lanes as there are best keys the largest is as good as the last of them.
-        const float *from = reinterpret_cast<const float *>(own);
-        float kept[BEST];
-        std::partial_sort_copy(from, from + best * VECTOR, kept, kept + best, std::greater<>());
-        const float least = kept[best - 1] - slack(kept[best - 1]);
-        const int radius = frames.radii[reference], vectors = across(radius);
-        sure.first = found.size();
-        for (int n = 0; n < best * VECTOR; n++) {
-            if (from[n] < least || from[n] < NOTHING / 2) continue;
-            int32_t number;
-            std::memcpy(&number, from + n, sizeof number);
-            number &= (1 << bits) - 1;
-            const int first = number % vectors, y = line(top, number / vectors);
-            for (int v = first; v < first + together(vectors - first); v++) {
-                const int x = left - radius + v * VECTOR + n % VECTOR;
-                if (x < 0 || x >= frames.width || std::abs(x - left - i) > radius) continue;
-                const int64_t cell =
-                    (int64_t(reference) * frames.height + y) * frames.width + x;
-                found.push_back(cell);
-                for (int lane = 0; lane < frames.lanes; lane += VECTOR)
-                    _mm_prefetch(frames.keys + cell * frames.lanes + lane, _MM_HINT_T0);
+    // Whether a query of the tile is in the frame; where it is; and what it gets.
+    bool met(int query) const {
+        return top + query / WIDTH < frames.height && query % WIDTH < columns;
+    }
+    int64_t cell(int query) const {
+        return int64_t(top + query / WIDTH) * frames.width + left + query % WIDTH;
+    }
+    float *out(int query) const { return total + cell(query) * channels; }
+
+    float *told_of(int reference) { return done.data() + reference * told * QUERIES; }
+
+    // Adds what was read of a row.
+    void keep(int reference, int query) {
+        const float *part = told_of(reference) + QUERIES + query;
+        for (int k = 0; k < channels; k++) out(query)[k] += part[k * QUERIES] / whole[query];
+    }
+
+    // Queries, a bit each, whose row may be confident.
+    uint32_t may_be(int reference) {
+        const float *peaks = told_of(reference) + (summed + 2) * QUERIES;
+        uint32_t sure = 0;
+        for (int q = 0; best && q < QUERIES; q += VECTOR) {
+            const __m512 peak = _mm512_loadu_ps(peaks + q);
+            const __m512 above = peak + slack(1) * _mm512_abs_ps(peak) - _mm512_loadu_ps(most + q);
+            const __m512 least = prior.threshold * _mm512_loadu_ps(whole + q);
+            sure |= uint32_t(_mm512_cmp_ps_mask(power(above), least, _CMP_GT_OQ)) << q;
+        }
+        return sure;
+    }
+
+    // Finds cells among which the best keys of a row are; they are on their way from memory then.
+    void seek(int reference, int query) {
+        const __m512 *own = &largest[(reference * QUERIES + query) * best];
+        const __m512 least = _mm512_set1_ps(worst(own));
+        Row row{reference, query, found.size()};
+        for (int j = 0; j < best; j++) {
+            int numbers[VECTOR];
+            std::memcpy(numbers, own + j, sizeof numbers);
+            unsigned lanes = _mm512_cmp_ps_mask(own[j], least, _CMP_GE_OQ);
+            for (; lanes; lanes &= lanes - 1) {
+                const int lane = __builtin_ctz(lanes);
+                find(numbers[lane] & ((1 << bits) - 1), lane, reference, left + query % WIDTH);
             }
         }
-        sure.last = found.size();
-        confident.push_back(sure);
-        return true;
+        row.last = found.size();
+        confident.push_back(row);
+    }
+
+    // The cells that a number of a lane may stand for: one of each vector that was met together.
+    void find(int number, int lane, int reference, int column) {
+        const int radius = frames.radii[reference], vectors = across(radius);
+        const int first = number % vectors, y = line(top, number / vectors);
+        for (int v = first; v < first + together(vectors - first); v++) {
+            const int x = left - radius + v * VECTOR + lane;
+            if (x < 0 || x >= frames.width || std::abs(x - column) > radius) continue;
+            const int64_t cell = (int64_t(reference) * frames.height + y) * frames.width + x;
+            found.push_back(cell);
+            for (int l = 0; l < frames.lanes; l += VECTOR)
+                _mm_prefetch(frames.keys + cell * frames.lanes + l, _MM_HINT_T0);
+        }
+    }
+
+    // What the last of the best keys scores, at the least. Of each lane the largest come first: the
+    // largest of all is taken from those in front, as many times as there are best keys, and its
+    // lane moves up (and those that equal it, which makes it only less).
+    float worst(const __m512 *own) const {
+        __m512 left[BEST + 1];
+        std::copy_n(own, best, left);
+        left[best] = _mm512_set1_ps(NOTHING);
+        float score = NOTHING;
+        for (int taken = 0; taken < best; taken++) {
+            score = _mm512_reduce_max_ps(left[0]);
+            const __mmask16 here = _mm512_cmp_ps_mask(left[0], _mm512_set1_ps(score), _CMP_EQ_OQ);
+            for (int j = 0; j < best - taken; j++)
+                left[j] = _mm512_mask_mov_ps(left[j], here, left[j + 1]);
+        }
+        return std::max(score - slack(score), NOTHING / 2);
     }
 
     // What the number in its last bits may have changed of a score, twice over.
     float slack(float score) const { return std::abs(score) * std::ldexp(1.f, bits - 22); }
 
     // Adds what the Gaussians of a row read; or what was read before, if it is not confident.
-    void replace(const Row &row) const {
+    void replace(const Row &row) {
         float shares[BEST];
         int64_t cells[BEST];
         std::fill_n(shares, best, -infinity);
         std::fill_n(cells, best, int64_t(0));
-        const uint32_t *query = frames.queries + row.query * frames.lanes;
+        const uint32_t *query = frames.queries + cell(row.query) * frames.lanes;
         for (size_t n = row.first; n < row.last; n++) {
             const uint32_t *key = frames.keys + found[n] * frames.lanes;
             const float score = scale * product<Kind>(query, key, frames.lanes);
             if (score > shares[best - 1]) insert(shares, cells, best, score, found[n]);
         }
-        for (int j = 0; j < best; j++) shares[j] = std::exp(shares[j] - row.most) / row.whole;
-        float *out = total + row.query * channels;
-        if (shares[0] > prior.threshold)
-            prior.read(shares, cells, best, row.part[0] / row.whole, out);
-        else
-            for (int k = 0; k < channels; k++) out[k] += row.part[1 + k] / row.whole;
+        for (int j = 0; j < best; j++)
+            shares[j] = std::exp2(shares[j] - most[row.query]) / whole[row.query];
+        if (shares[0] <= prior.threshold) return keep(row.reference, row.query);
+        const float mass = told_of(row.reference)[(summed + 1) * QUERIES + row.query];
+        prior.read(shares, cells, best, mass / whole[row.query], out(row.query));
     }
 };
 
@@ -350,6 +342,7 @@ int liir_tally(const void *queries, const void *keys, void *packed, const int *r
         frames_of(queries, keys, packed, radii, references, height, width, lanes);
     Prior prior{gaussians,  threshold, bool(published), bell,    reach, values,
                 references, height,    width,           channels};
+    scale *= 1.44269504f;  // 1 / ln(2)
     prior.blur(threads);
     share(references * height, threads, [&](int row) {
         float *to = packed_values + int64_t(row) * channels * frames.wide;

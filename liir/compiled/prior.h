@@ -1,0 +1,73 @@
+// Gaussians of fixed spread in place of confident rows, as `liir.compactness` has them. A Gaussian
+// times the values is the blurred values, read at its middle.
+
+#pragma once
+
+#include "frames.h"
+
+#include <cmath>
+#include <numeric>
+
+constexpr int BEST = 64;  // keys of a row, at most
+
+// What takes the place of a confident row: `count` Gaussians.
+struct Prior {
+    int count;  // 0: none
+    float threshold;
+    bool published;     // peaks of one, weighted by a softmax, and the last of the channels holds
+                        // ones; else they share the row's mass
+    const float *bell;  // a Gaussian along one axis, from -reach to reach
+    int reach;
+    const float *values;  // (references, height, width, channels)
+    int references, height, width, channels;
+    std::vector<float> blurred = {};  // the values as a Gaussian around each cell sees them
+
+    // Blurs the values, where there are Gaussians; what of them lies beyond the frame is left out.
+    void blur(int threads) {
+        if (!count) return;
+        const int64_t row = int64_t(width) * channels;
+        blurred.resize(int64_t(references) * height * row);
+        std::vector<float> across(row);
+        for (int64_t i = 0; i < row; i++) across[i] = weight(int(i / channels), width);
+        share(references * height, threads, [&](int number) {
+            const int y = number % height;
+            const float *from = values + number * row;
+            float *to = blurred.data() + number * row;
+            std::vector<float> sum(row);
+            const float whole = weight(y, height);
+            for (int away = std::max(-reach, -y); away <= std::min(reach, height - 1 - y); away++)
+                add(bell[reach + away] / whole, from + away * row, sum.data(), row);
+            for (int away = -reach; away <= reach; away++) {
+                const int64_t first = int64_t(std::max(0, -away)) * channels;
+                const int64_t last = int64_t(std::min(width, width - away)) * channels;
+                const int64_t beside = int64_t(away) * channels;
+                add(bell[reach + away], sum.data() + first + beside, to + first, last - first);
+            }
+            for (int64_t i = 0; i < row; i++) to[i] /= across[i];
+        });
+    }
+
+    static void add(float factor, const float *from, float *to, int64_t count) {
+        for (int64_t i = 0; i < count; i++) to[i] += factor * from[i];
+    }
+
+    // What the Gaussian around a place sums to along one axis.
+    float weight(int at, int length) const {
+        const int first = std::max(-reach, -at), last = std::min(reach, length - 1 - at);
+        return published ? 1 : std::accumulate(bell + reach + first, bell + reach + last + 1, 0.f);
+    }
+
+    // Adds what the Gaussians around the best cells of one row read.
+    void read(const float *shares, const int64_t *cells, int best, float mass, float *out) const {
+        float weights[BEST], total = 0;
+        for (int j = 0; j < best; j++) {
+            weights[j] = !published ? shares[j] : shares[j] > 0 ? std::exp(shares[j]) : 0;
+            total += weights[j];
+        }
+        const float scale = (published ? 1 : mass) / total;
+        for (int j = 0; j < best; j++) {
+            const float *from = blurred.data() + cells[j] * channels;
+            for (int k = 0; k < channels; k++) out[k] += scale * weights[j] * from[k];
+        }
+    }
+};
