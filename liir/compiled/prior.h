@@ -4,8 +4,8 @@
 #pragma once
 
 #include "frames.h"
+#include "power.h"
 
-#include <cmath>
 #include <numeric>
 
 constexpr int BEST = 64;  // keys of a row, at most
@@ -57,17 +57,22 @@ struct Prior {
         return published ? 1 : std::accumulate(bell + reach + first, bell + reach + last + 1, 0.f);
     }
 
+    // What Gaussians of such shares count for in their rows.
+    __m512 peaks(__m512 shares) const {
+        if (!published) return shares;
+        const __mmask16 some = _mm512_cmp_ps_mask(shares, _mm512_setzero_ps(), _CMP_GT_OQ);
+        return _mm512_maskz_mov_ps(some, power(shares * LOG2_E));
+    }
+    float peak(float share) const { return _mm512_cvtss_f32(peaks(_mm512_set1_ps(share))); }
+
     // Adds what the Gaussians around the best cells of one row read.
     void read(const float *shares, const int64_t *cells, int best, float mass, float *out) const {
-        float weights[BEST], total = 0;
-        for (int j = 0; j < best; j++) {
-            weights[j] = !published ? shares[j] : shares[j] > 0 ? std::exp(shares[j]) : 0;
-            total += weights[j];
-        }
+        float total = 0;
+        for (int j = 0; j < best; j++) total += peak(shares[j]);
         const float scale = (published ? 1 : mass) / total;
         for (int j = 0; j < best; j++) {
             const float *from = blurred.data() + cells[j] * channels;
-            for (int k = 0; k < channels; k++) out[k] += scale * weights[j] * from[k];
+            for (int k = 0; k < channels; k++) out[k] += scale * peak(shares[j]) * from[k];
         }
     }
 };

@@ -1,6 +1,6 @@
-// Sums of the keys' values, weighted with the affinity: over whole windows in one pass, as
-// `liir.matching.window_tally`; and with the Gaussians of `liir.compactness` in place of confident
-// rows, there and over best keys. Compiled like search.cpp.
+// Sums of the keys' values, weighted with the affinity, over whole windows in one pass, as
+// `liir.matching.window_tally`; and with Gaussians in place of confident rows, as
+// `liir.compactness.condensed_window`. Compiled like search.cpp.
 //
 // The softmax runs along: sums are relative to the largest score so far of each query.
 
@@ -14,17 +14,6 @@ namespace {
 
 constexpr int QUERIES = HEIGHT * WIDTH;
 constexpr float NOTHING = -1e30f;  // the score of what is not in the window
-
-// 2^x, to 3e-7 of it: 2^n times a polynomial of what is left, at most a half, whose largest error
-// is the least that this degree can have. What is too small becomes zero.
-inline __m512 power(__m512 x) {
-    const __m512 n = _mm512_roundscale_ps(x, 0);
-    x = _mm512_sub_ps(x, n);
-    __m512 sum = _mm512_set1_ps(0.00132764922f);
-    for (float factor : {0.00967554934f, 0.0555071346f, 0.240221202f, 0.693146944f, 1.00000012f})
-        sum = _mm512_fmadd_ps(sum, x, _mm512_set1_ps(factor));
-    return _mm512_scalef_ps(sum, n);
-}
 
 struct Values {
     const float *packed;  // (references, height, channels, wide), zero beyond the frame
@@ -297,36 +286,6 @@ void tally(const Frames &frames, const Values &values, const Prior &prior, float
     });
 }
 
-// Sums over the best keys of one query, best first. Rows are told apart by their reference.
-void condense(const float *shares, const int64_t *cells, int topk, const Prior &prior,
-              float *out) {
-    const int64_t area = int64_t(prior.height) * prior.width;
-    std::fill_n(out, prior.channels, 0.f);
-    float row_shares[BEST];
-    int64_t row_cells[BEST], owners[BEST];
-    for (int j = 0; j < topk; j++)  // shorter numbers are divided faster
-        owners[j] = (cells[j] | area) >> 32 ? cells[j] / area : uint32_t(cells[j]) / uint32_t(area);
-    for (int first = 0; first < topk; first++) {
-        if (owners[first] < 0) continue;  // was in an earlier row
-        const int64_t owner = owners[first];
-        const bool sure = shares[first] > prior.threshold;
-        int best = 0;
-        float mass = 0;
-        for (int j = first; j < topk; j++) {
-            if (owners[j] != owner) continue;
-            owners[j] = -1;
-            mass += shares[j];
-            if (!sure) {
-                const float *from = prior.values + cells[j] * prior.channels;
-                for (int k = 0; k < prior.channels; k++) out[k] += shares[j] * from[k];
-            } else if (best < prior.count) {
-                row_shares[best] = shares[j], row_cells[best++] = cells[j];
-            }
-        }
-        if (sure) prior.read(row_shares, row_cells, best, mass, out);
-    }
-}
-
 }  // namespace
 
 extern "C" {
@@ -342,7 +301,7 @@ int liir_tally(const void *queries, const void *keys, void *packed, const int *r
         frames_of(queries, keys, packed, radii, references, height, width, lanes);
     Prior prior{gaussians,  threshold, bool(published), bell,    reach, values,
                 references, height,    width,           channels};
-    scale *= 1.44269504f;  // 1 / ln(2)
+    scale *= LOG2_E;
     prior.blur(threads);
     share(references * height, threads, [&](int row) {
         float *to = packed_values + int64_t(row) * channels * frames.wide;
@@ -360,20 +319,5 @@ int liir_tally(const void *queries, const void *keys, void *packed, const int *r
 #else
     return 1;
 #endif
-}
-
-// `shares` and `cells` are (queries, topk), `values` as above.
-void liir_condense(const float *shares, const int64_t *cells, int queries, int topk,
-                   int references, int height, int width, int threads, const float *values,
-                   int channels, int gaussians, float threshold, int published,
-                   const float *bell, int reach, float *total) {
-    Prior prior{gaussians,  threshold, bool(published), bell,    reach, values,
-                references, height,    width,           channels};
-    prior.blur(threads);
-    const int part = 1 << 10;
-    share((queries + part - 1) / part, threads, [&](int number) {
-        for (int64_t i = int64_t(number) * part; i < std::min(queries, (number + 1) * part); i++)
-            condense(shares + i * topk, cells + i * topk, topk, prior, total + i * channels);
-    });
 }
 }
