@@ -63,8 +63,8 @@ void condense(const float *shares, const int64_t *cells, int count, int topk, co
 
 extern "C" {
 
-// `shares` and `cells` are (queries, topk), `values` (references, height, width, channels); `bell` is
-// 2 reach + 1 long.
+// `shares` and `cells` are (queries, topk), `values` (references, height, width, channels); `bell`
+// is 2 reach + 1 long.
 void liir_condense(const float *shares, const int64_t *cells, int queries, int topk,
                    int references, int height, int width, int threads, const float *values,
                    int channels, int gaussians, float threshold, int published,
