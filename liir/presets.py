@@ -147,8 +147,11 @@ class TrainingConfig:
             below, the colours that are rebuilt stay those of the frames (see `disguise`).
         light: Change of contrast, and half of it in brightness, of each frame by itself.
         cover: Share of the samples with something in front of a part of the target.
-        contrast_weight: Factor on contrast over the cells of two views whose match is known; needs
-            a `view_share`, or photographs.
+        contrast_weight: Factor on contrast over cells whose match is known; needs a `view_share`,
+            photographs, or a
+        teacher: Weights, by the names that `liir.load` knows, whose matches are taught, too: from
+            the target through all references to the farthest one, where the way back agrees (see
+            `learning.teacher`).
         learning_rate: Peak of the cosine schedule (Adam).
         warmup: Steps over which the learning rate rises linearly from zero.
         weight_decay: Decoupled weight decay.
@@ -207,6 +210,7 @@ class TrainingConfig:
     light: float = 0.0
     cover: float = 0.0
     contrast_weight: float = 0.0
+    teacher: str = ""
     learning_rate: float = 1e-3
     warmup: int = 50
     weight_decay: float = 0.0

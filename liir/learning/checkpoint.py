@@ -34,6 +34,7 @@ class Checkpoint:
         optimizer: The optimizer's state.
         rng: Torch's random state on the CPU.
         init: The weights it began from, None if from random ones.
+        teacher: The weights that show it matches, None if none do.
         recent: The losses of the last steps, for `Guard`.
     """
 
@@ -47,7 +48,9 @@ class Checkpoint:
     optimizer: dict[str, Any]
     rng: torch.Tensor
     init: str | None = None
-    recent: list[float] = field(default_factory=list)  # older checkpoints have none
+    # Older checkpoints have neither.
+    teacher: str | None = None
+    recent: list[float] = field(default_factory=list)
 
 
 def save(checkpoint: Checkpoint, folder: Path) -> None:

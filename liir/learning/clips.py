@@ -200,14 +200,14 @@ class Pairs(Dataset[Batch]):
         return _Pair(crops, window, told, nowhere(config.crop))
 
     def _between(self, ends: list[int], rng: np.random.Generator) -> list[int]:
-        """More references between the farthest one and the target; where none is, it itself."""
+        """More references from the farthest one to the target; where none is, it itself."""
         far, target = ends
         step = 1 if target > far else -1
         more = self.config.references - 1
         if not more:
             return []
-        inner = [int(i) for i in rng.permutation(np.arange(far + step, target, step))[:more]]
-        return inner + [far] * (more - len(inner))
+        inner = rng.permutation(np.arange(far + step, target, step))[:more]
+        return [far] * (more - len(inner)) + sorted(map(int, inner), reverse=step < 0)
 
 
 class Runs(Dataset[list[Batch]]):

@@ -29,6 +29,7 @@ from liir.learning.reconstruction import (
     intra_video_losses,
     split_lightness,
 )
+from liir.learning.teacher import Teacher
 from liir.matching import normalise
 from liir.presets import Preset, TrainingConfig
 
@@ -102,13 +103,19 @@ class Objective(nn.Module):
         preset: Network and losses.
         dtype: What the encoder computes in; losses are always float32 (but see `quick_products`).
         team: The processes that train together, each on its slots of the batch.
+        teacher: Shows matches that contrast learns from. Its weights are no part of the state.
     """
 
     def __init__(
-        self, preset: Preset, dtype: torch.dtype = torch.float32, team: Team | None = None
+        self,
+        preset: Preset,
+        dtype: torch.dtype = torch.float32,
+        team: Team | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
         self.preset, self.dtype, self.team = preset, dtype, team or Team()
+        self.teacher = teacher
         self.encoder = Encoder(preset.model)
         self.slow_head = copy.deepcopy(self.encoder.region_head).requires_grad_(False)
         self.average: Encoder | None = None
@@ -149,7 +156,8 @@ class Objective(nn.Module):
             videos: (B,) int64 identity of each sample's video.
             window: (B, 4) or None, see `Position.forward`.
             second: Whether the second stage has begun.
-            correspondence: (B, h, w, 2) of the batch, where contrast is wanted.
+            correspondence: (B, h, w, 2) of the batch, where contrast is wanted; NaN where the
+                teacher is asked, if there is one.
 
         Returns:
             The losses by name, float32 scalars, each with its weight; their sum is minimised. Of
@@ -169,6 +177,9 @@ class Objective(nn.Module):
         seen = shown.flatten(0, 1)
         if config.rebuild == "colour":
             seen = drop_channel(seen, dropped.repeat_interleave(frames))
+        if self.teacher is not None and correspondence is not None:
+            taught = self.teacher.places(lab, window)
+            correspondence = torch.where(correspondence.isfinite(), correspondence, taught)
         if window is not None:
             window = window.repeat_interleave(frames, dim=0)
         inter = second and self.bank is not None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -14,7 +15,8 @@ from liir.encoder import FILE, find_weights, fingerprint
 from liir.errors import InputError
 from liir.learning import checkpoint as checkpoints
 from liir.learning.checkpoint import Checkpoint
-from liir.presets import ModelConfig, Preset
+from liir.learning.teacher import Teacher
+from liir.presets import ModelConfig, Preset, TrainingConfig
 
 _log = logging.getLogger(__name__)
 _MAP = "position.map"
@@ -105,3 +107,33 @@ def read(init: str | Path, model: ModelConfig) -> Start:
         side = (model.position_grid, model.position_grid)
         state[_MAP] = F.interpolate(state[_MAP], side, mode="bicubic", align_corners=False)
     return Start(name, state)
+
+
+def teacher(
+    config: TrainingConfig, device: torch.device, state: Checkpoint | None
+) -> Teacher | None:
+    """Who shows a run what matches; None if nobody is to.
+
+    Args:
+        config: Names the weights.
+        device: Where the run trains.
+        state: What the run goes on from, if it does.
+
+    Raises:
+        InputError: There are no such weights, they are not those that the run began with, or
+            nothing would be learned from them.
+    """
+    if not config.teacher:
+        return None
+    if config.contrast_weight == 0:
+        raise InputError(
+            f"teacher {config.teacher}: nothing is learned from it without --set "
+            "contrast_weight=0.1, say"
+        )
+    found = Teacher(config.teacher, device, config.radius)
+    if state is not None and state.teacher != found.name:
+        raise InputError(
+            f"teacher {config.teacher}: the run began with {state.teacher}, this is {found.name}; "
+            "put that one back, or start another run"
+        )
+    return found

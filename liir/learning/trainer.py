@@ -39,6 +39,7 @@ from liir.learning.places import find_videos
 from liir.learning.schedule import learning_rate
 from liir.learning.shots import Shot, digest, index_shots
 from liir.learning.signals import interrupted_by_term, stop_on_signals
+from liir.learning.teacher import Teacher
 from liir.presets import Preset, to_dict
 
 _log = logging.getLogger(__name__)
@@ -127,6 +128,7 @@ def train(
     state, start = team.from_first(partial(starts.begun, out, preset, resume, init))
     preset = state.preset if state else preset
     began = start.name if start else state.init if state else None
+    teacher = starts.teacher(preset.training, target, state)
     told = None if state else json.dumps(to_dict(preset) | {"init": began}, indent=2)
     slots = team.slots(preset.training.batch, fixed=state is not None)
     shots, faults, videos = team.from_first(partial(_indexed, folders, out, preset, told, indexing))
@@ -136,11 +138,11 @@ def train(
             "add footage, or do without it (--set inter_weight=0)"
         )
     if preset.training.contrast_weight > 0 and not (
-        preset.training.view_share > 0 or any(shot.still for shot in shots)
+        preset.training.view_share > 0 or teacher or any(shot.still for shot in shots)
     ):
         raise team.mistake(
             "contrast needs two views of a picture, whose match is known: add photographs "
-            "(stills:FOLDER), or take views of video frames (--set view_share=0.5)"
+            "(stills:FOLDER), or take views of video frames (--set view_share=0.5); or a teacher"
         )
     pairs = Pairs(shots, preset.training, slots)
     data = digest(shots)
@@ -149,7 +151,7 @@ def train(
             f"{out}: the run began with other videos; give all of those and no more, or start "
             "another run"
         )
-    run = _Run(preset, out, target, steps, minutes, data, state, team)
+    run = _Run(preset, out, target, steps, minutes, data, state, team, teacher)
     run.init = began
     if start is not None:
         run.objective.start_from(start.state)
@@ -212,12 +214,13 @@ class _Run:
         data: str,
         state: Checkpoint | None,
         team: Team,
+        teacher: Teacher | None,
     ) -> None:
         config = preset.training
         torch.manual_seed(config.seed)
         self.preset, self.out, self.device, self.data, self.team = preset, out, device, data, team
         dtype = team.from_first(partial(pick_dtype, "auto", device))
-        self.objective = Objective(preset, dtype, team).to(device)
+        self.objective = Objective(preset, dtype, team, teacher).to(device)
         # For its convolutions; what is not four-dimensional stays as it is.
         self.objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
@@ -227,6 +230,7 @@ class _Run:
         )
         self.step, self.steps, self.minutes, self.seconds = 0, steps, minutes, 0.0
         self.init: str | None = None
+        self.teacher = teacher
         self.guard = Guard(config.explosion, state.recent if state else ())
         self.faults: dict[str, str] = {}
         if state is not None:
@@ -375,6 +379,7 @@ class _Run:
             optimizer=self.optimizer.state_dict(),
             rng=torch.get_rng_state(),
             init=self.init,
+            teacher=self.teacher.name if self.teacher else None,
             recent=[*self.guard.recent],
         )
         checkpoints.save(state, self.out)

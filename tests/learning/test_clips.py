@@ -76,6 +76,7 @@ def test_more_references_lie_between_the_farthest_and_the_target(told: Path) -> 
             distances = [(target - each) * (1 if target > far else -1) for each in between]
             gap = abs(target - far)
             assert 1 <= gap <= CONFIG.gap
+            assert distances == sorted(distances, reverse=True)  # a teacher goes that way
             inner = [each for each in distances if each < gap]
             assert len({*inner}) == len(inner) == min(2, gap - 1)
             assert min(distances) >= 1
