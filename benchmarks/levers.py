@@ -73,9 +73,10 @@ class Sized(nn.Module):
             place = torch.arange(cells, device=lab.device) * (after - 1) / (before - 1)
             axes.append(2 * place / (others - 1) - 1)
         y, x = torch.meshgrid(*axes, indexing="ij")
-        where = torch.stack((x, y), dim=-1)[None].to(other.dtype).expand(len(lab), -1, -1, -1)
-        read = F.grid_sample(other, where, padding_mode="border", align_corners=True)
-        features: Tensor = (own + read) / 2
+        where = torch.stack((x, y), dim=-1)[None].expand(len(lab), -1, -1, -1)
+        # In float32: half as many bits would put a place a cell off.
+        read = F.grid_sample(other.float(), where, padding_mode="border", align_corners=True)
+        features: Tensor = (own + read.to(own.dtype)) / 2
         return features
 
 
