@@ -12,7 +12,7 @@
 
 namespace {
 
-constexpr int QUERIES = HEIGHT * WIDTH;
+constexpr int QUERIES = HEIGHT * WIDTH;  // of a tile
 constexpr float NOTHING = -1e30f;  // the score of what is not in the window
 
 struct Values {
@@ -49,7 +49,7 @@ template <class Kind> struct Tally {
 
     // Of the reference that is met, a vector each: readings, mass, largest scores.
     const int kinds = summed + 1 + best;
-    std::vector<__m512> sums = std::vector<__m512>(HEIGHT * WIDTH * kinds);
+    std::vector<__m512> sums = std::vector<__m512>(QUERIES * kinds);
     float most[QUERIES] = {};  // the largest score so far, which readings and mass are of
     const int bits = 32 - __builtin_clz((HEIGHT + 2 * frames.margin) * across(frames.margin));
     // Of those met before, one number of each query after the other: relative to which score,
