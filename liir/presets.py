@@ -158,6 +158,7 @@ class TrainingConfig:
         clip_norm: Largest gradient norm.
         average: Weights are those of a mean over the run's steps, in which older ones fade by this
             factor a step, such as 0.999; 0: those of the last step.
+        dtype: What the network computes in; "auto" is bfloat16 where the device is fast in it.
         explosion: A loss this many times the mean of the last hundred steps ends the run; 0: none.
         second_stage: Share of the run after which the terms below join; 1 leaves them out.
         inter_weight: Factor on inter-video reconstruction; 0 leaves it out.
@@ -216,6 +217,7 @@ class TrainingConfig:
     weight_decay: float = 0.0
     clip_norm: float = 5.0
     average: float = 0.0
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     explosion: float = 25.0
     second_stage: float = 0.5
     inter_weight: float = 0.0

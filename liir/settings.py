@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from liir import presets
 from liir.errors import InputError
 from liir.inputs import naming
+from liir.presets import Preset
 
 LEAST_SIZE = 32
 """Pixels on the short side below which there are too few cells to tell anything."""
@@ -28,6 +29,7 @@ _MAY_BE_ZERO = {
 }
 _MOST = {"view_share": 1, "view_perspective": 0.4, "view_light": 1, "view_colour": 1}
 _MOST |= {"grey_share": 1, "light": 1, "cover": 1, "average": 0.99999}
+_MOST |= {"momentum": 1, "second_stage": 1}
 
 
 def parse_settings(texts: Sequence[str], *parts: str) -> dict[str, dict[str, Any]]:
@@ -71,6 +73,32 @@ def parse_settings(texts: Sequence[str], *parts: str) -> dict[str, dict[str, Any
     return changes
 
 
+def checked(preset: Preset) -> Preset:
+    """The preset, with lists for tuples at most, if it can be trained.
+
+    Raises:
+        InputError: A field has the wrong type or is out of range, or two do not go together.
+    """
+    preset = presets.from_dict(presets.to_dict(preset))
+    for part in (preset.model, preset.tracking, preset.training):
+        for name, value in vars(part).items():
+            with naming(f"setting '{name}={value}'"):
+                _check_range(name, value)
+    config = preset.training
+    if config.gap >= config.chunk:
+        raise InputError(
+            f"gap {config.gap}: frames are drawn from the {config.chunk} that are decoded together "
+            f"(chunk): give a smaller one, or --set chunk={config.gap + 1}"
+        )
+    placed = preset.model.position != "none" and preset.model.position_fit == "crop"
+    if config.inter_weight > 0 and config.shifting == "aligned" and placed:
+        raise InputError(
+            "shifting aligned: with position_fit=crop the same window of another video has "
+            "another position, which gives it away; use --set shifting=roll"
+        )
+    return preset
+
+
 def _wanted(hint: Any) -> str:
     """What a field of that type takes, in words."""
     inner = get_args(hint)
@@ -99,6 +127,8 @@ def _value(word: str) -> Any:
 
 
 def _check_range(name: str, value: Any) -> None:
+    if name == "crop_source" and [*value] != sorted(value):
+        raise InputError("is the wrong way round: give the smallest side first")
     for number in value if isinstance(value, tuple) else (value,):
         if not isinstance(number, int | float):
             continue

@@ -6,7 +6,7 @@ import pytest
 
 from liir import presets
 from liir.errors import InputError
-from liir.settings import parse_settings
+from liir.settings import checked, parse_settings
 
 
 @pytest.mark.parametrize(
@@ -102,3 +102,45 @@ def test_shares_need_not_be_whole() -> None:
 def test_shares_end_at_one(text: str) -> None:
     with pytest.raises(InputError, match="or less"):
         parse_settings([text], "training")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("momentum=5", "or less"),
+        ("second_stage=3", "or less"),
+        ("crop_source=100,20", "the smallest side first"),
+        ("dtype=float16", "dtype is one of auto, float32, bfloat16"),
+    ],
+)
+def test_what_training_cannot_be(text: str, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        parse_settings([text], "training")
+
+
+def test_all_presets_can_be_trained() -> None:
+    for make in presets.PRESETS.values():
+        assert checked(make()) == make()
+
+
+def test_fields_that_do_not_go_together() -> None:
+    preset = presets.small()
+    far = dataclasses.replace(preset.training, gap=16)
+    with pytest.raises(InputError, match=r"gap 16: .* the 16 that .* chunk=17"):
+        checked(dataclasses.replace(preset, training=far))
+    checked(dataclasses.replace(preset, training=dataclasses.replace(far, chunk=17)))
+    crop = dataclasses.replace(preset.model, position_fit="crop")
+    inter = dataclasses.replace(preset.training, inter_weight=0.5)
+    both = dataclasses.replace(preset, model=crop, training=inter)
+    with pytest.raises(InputError, match="shifting=roll"):
+        checked(both)
+    checked(dataclasses.replace(both, model=dataclasses.replace(crop, position="none")))
+    checked(dataclasses.replace(both, training=dataclasses.replace(inter, shifting="roll")))
+
+
+def test_presets_are_checked_field_by_field() -> None:
+    listed = dataclasses.replace(presets.small().training, mix=[1, 2])
+    assert checked(dataclasses.replace(presets.small(), training=listed)).training.mix == (1, 2)
+    wild = dataclasses.replace(presets.small().tracking, radius=0)
+    with pytest.raises(InputError, match="'radius=0': is out of range"):
+        checked(dataclasses.replace(presets.small(), tracking=wild))

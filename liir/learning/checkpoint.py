@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,8 @@ class Checkpoint:
         init: The weights it began from, None if from random ones.
         teacher: The weights that show it matches, None if none do.
         recent: The losses of the last steps, for `Guard`.
+        second: The step that the second stage began with; None: it has not.
+        dtype: What the encoder computes in; None: as the device likes it.
     """
 
     preset: Preset
@@ -48,9 +51,11 @@ class Checkpoint:
     optimizer: dict[str, Any]
     rng: torch.Tensor
     init: str | None = None
-    # Older checkpoints have neither.
+    # Older checkpoints have none of these.
     teacher: str | None = None
     recent: list[float] = field(default_factory=list)
+    second: int | None = None
+    dtype: str | None = None
 
 
 def save(checkpoint: Checkpoint, folder: Path) -> None:
@@ -74,7 +79,11 @@ def restore(folder: Path) -> Checkpoint:
         raise InputError(f"{folder}: no {FILE} to resume from; leave --resume out to start anew")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        return Checkpoint(**{**state, "preset": from_dict(state["preset"])})
+        found = Checkpoint(**{**state, "preset": from_dict(state["preset"])})
+        if "second" not in state and found.steps is not None:  # an older one
+            begins = math.ceil(found.preset.training.second_stage * found.steps)
+            found.second = begins if found.step > begins else None
+        return found
     except (*_DAMAGE, pickle.UnpicklingError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"{path}: damaged, or not a liir checkpoint: {reason}") from error

@@ -102,8 +102,7 @@ class Monitor:
         self.seconds: float | None = None  # of the step before
         self.pushed = (step, self._pushed())
         self.writer: SummaryWriter | None = None
-        if config.tensorboard:
-            self.writer = _summary_writer()(str(out / EVENTS), purge_step=step + 1)
+        self._write(step + 1)
         seen: dict[str, Tensor] = {}
 
         # Not a method: copies of the encoder, made for a score, would copy the monitor with it.
@@ -119,7 +118,7 @@ class Monitor:
         self._tell_recent()
         self._hook.remove()
         if self.writer is not None:
-            self.writer.close()
+            self._write(self.pushed[0], lambda writer: writer.close())
 
     def after(self, step: Step, batch: Batch, stopped: Callable[[], bool]) -> float:
         """Tells of a step.
@@ -136,7 +135,8 @@ class Monitor:
         last = step.done == step.steps
         if step.done % LOG_STEPS == 0 or last:
             self._tell_recent()
-        if self.writer is not None and (step.done % PICTURE_STEPS == 0 or step.done == 1 or last):
+        pictured = step.done % PICTURE_STEPS == 0 or step.done == 1 or last
+        if self.config.tensorboard and pictured:
             self._pictures(step.done, batch)
         before = step.seconds if self.seconds is None else self.seconds
         self.seconds, period = step.seconds, 60 * self.config.every
@@ -178,41 +178,64 @@ class Monitor:
         if bank is None or not pushed:
             return {}
         before, self.pushed = self.pushed, (step, pushed)
-        frames = (pushed - before[1]) / max(1, step - before[0])  # a step
+        fresh = pushed - before[1]
         held = min(pushed, len(bank.videos))
         known = bank.videos[bank.videos >= 0].unique()
         numbers = {"filled": round(held / len(bank.videos), 4), "videos": float(len(known))}
         # Where it began to be filled among these steps, their mean tells nothing.
-        return numbers | ({"age": round((held - 1) / 2 / frames, 2)} if before[1] else {})
+        if before[1] and fresh:
+            numbers["age"] = round((held - 1) / 2 * (step - before[0]) / fresh, 2)
+        return numbers
 
     def _tell(self, step: int, entry: Mapping[str, float]) -> None:
-        """Appends an entry to the log and, if it is open, to TensorBoard's."""
+        """Appends an entry to the log and, where it is wanted, to TensorBoard's."""
         try:
             with (self.out / LOG).open("a") as log:
                 log.write(json.dumps({"step": step, **entry}) + "\n")
-            if self.writer is not None:
-                for name, value in entry.items():
-                    if name != "seconds":
-                        self.writer.add_scalar(_tag(name), value, step)
         except OSError as error:  # a full disk must not end a run of hours
             _log.warning("%s/%s: step %d not logged: %s", self.out, LOG, step, error)
+
+        def show(writer: SummaryWriter) -> None:
+            for name, value in entry.items():
+                if name != "seconds":
+                    writer.add_scalar(_tag(name), value, step)
+
+        self._write(step, show)
+
+    def _write(self, step: int, show: Callable[[SummaryWriter], None] | None = None) -> None:
+        """Shows TensorBoard something of a step, if it is wanted.
+
+        A disk that is full costs it that, and the next time there is another file.
+        """
+        if not self.config.tensorboard:
+            return
+        try:
+            if self.writer is None:
+                self.writer = _summary_writer()(str(self.out / EVENTS), purge_step=step)
+            if show is not None:
+                show(self.writer)
+                self.writer.flush()  # or it would be told at some later step
+        except OSError as error:
+            _log.warning("%s/%s: step %d not shown: %s", self.out, EVENTS, step, error)
+            self.writer = None
 
     # --- Pictures
 
     def _pictures(self, step: int, batch: Batch) -> None:
         """Shows TensorBoard how the last step rebuilt its colours, and from where."""
-        assert self.writer is not None
+        assert self.objective.shown is not None
         features, config = self._seen["features"], self.objective.preset.training
         features = features.float().unflatten(0, batch.rgb.shape[:2])
         pictures = {
-            "reconstruction": draw_reconstruction(batch, features, config),
+            "reconstruction": draw_reconstruction(batch, self.objective.shown, features, config),
             "affinity": draw_affinity(batch, features, config),
         }
-        try:
+
+        def show(writer: SummaryWriter) -> None:
             for name, picture in pictures.items():
-                self.writer.add_image(name, picture, step, dataformats="HWC")
-        except OSError as error:
-            _log.warning("%s/%s: step %d not shown: %s", self.out, EVENTS, step, error)
+                writer.add_image(name, picture, step, dataformats="HWC")
+
+        self._write(step, show)
 
     # --- Scores
 

@@ -104,6 +104,10 @@ class Objective(nn.Module):
         dtype: What the encoder computes in; losses are always float32 (but see `quick_products`).
         team: The processes that train together, each on its slots of the batch.
         teacher: Shows matches that contrast learns from. Its weights are no part of the state.
+
+    Attributes:
+        shown: Of the last pass, for pictures of it: (B, T, 3, H, W) what the network got, and
+            (B, T, 1, H, W) what was hidden.
     """
 
     def __init__(
@@ -123,6 +127,7 @@ class Objective(nn.Module):
             self.average = copy.deepcopy(self.encoder).requires_grad_(False)
         self.bank: Bank | None = None
         self._fresh: tuple[Tensor, Tensor] | None = None
+        self.shown: tuple[Tensor, Tensor] | None = None
         if preset.training.inter_weight > 0:
             self.bank = Bank(*bank_shape(preset.training), preset.model.region_channels)
 
@@ -177,6 +182,7 @@ class Objective(nn.Module):
         seen = shown.flatten(0, 1)
         if config.rebuild == "colour":
             seen = drop_channel(seen, dropped.repeat_interleave(frames))
+        self.shown = seen.unflatten(0, (batch, frames)), hidden
         if self.teacher is not None and correspondence is not None:
             taught = self.teacher.places(lab, window)
             correspondence = torch.where(correspondence.isfinite(), correspondence, taught)

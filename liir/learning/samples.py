@@ -14,7 +14,7 @@ from liir.colour import lab_to_rgb, rgb_to_lab
 from liir.figures import Picture, contact_sheet, draw_heat, draw_overlay
 from liir.grid import STRIDE
 from liir.learning.clips import Batch
-from liir.learning.reconstruction import drop_channel, enlarge, hidden_colours
+from liir.learning.reconstruction import enlarge
 from liir.matching import normalise, reconstruct
 from liir.presets import TrainingConfig
 
@@ -22,11 +22,14 @@ SAMPLES = 4
 
 
 @torch.no_grad()
-def draw_reconstruction(batch: Batch, features: Tensor, config: TrainingConfig) -> Picture:
+def draw_reconstruction(
+    batch: Batch, shown: tuple[Tensor, Tensor], features: Tensor, config: TrainingConfig
+) -> Picture:
     """A row for each of some samples: what the network saw, what it rebuilt, where it is wrong.
 
     Args:
         batch: Of B samples; the last frame of each is the target.
+        shown: As in `Objective`, of the step.
         features: (B, T, C, h, w) float32, those of the step.
         config: Of the run.
 
@@ -34,10 +37,10 @@ def draw_reconstruction(batch: Batch, features: Tensor, config: TrainingConfig) 
         (H', W', 3) uint8.
     """
     rgb = batch.rgb[:SAMPLES].to(features.device)
+    colour = config.rebuild == "colour"
     dropped = batch.dropped[: len(rgb)].to(features.device)
     features = normalise(features[: len(rgb)], config.similarity)
-    lab = rgb_to_lab(rgb)
-    hidden = hidden_colours(lab, dropped)
+    seen, hidden = shown[0][: len(rgb), -1], shown[1][: len(rgb)]
     rebuilt, _ = reconstruct(
         features[:, -1],
         features[:, :-1],
@@ -45,21 +48,24 @@ def draw_reconstruction(batch: Batch, features: Tensor, config: TrainingConfig) 
         radius=config.radius,
         temperature=config.temperature,
     )
-    rebuilt = enlarge(rebuilt, *lab.shape[-2:])  # (B, 1, H, W)
-    target = lab[:, -1]
-    guess = target.clone()
-    guess[torch.arange(len(guess)), dropped] = rebuilt[:, 0]
-    # As the network got it, but for the factor on what is left.
-    seen = drop_channel(target, dropped) / 1.5
-    wrong = (rebuilt - hidden[:, -1]).abs()[:, 0]  # 0.25 is a strong change of colour
+    rebuilt = enlarge(rebuilt, *rgb.shape[-2:])  # (B, 1, H, W)
+    wrong = (rebuilt - hidden[:, -1])[:, 0]  # 0.25 is a strong change of colour
+    guess = rgb_to_lab(rgb[:, -1])
+    guess[torch.arange(len(guess)), dropped if colour else 0] += wrong
+    wrong = wrong.abs()
+    # As the network got it, but for the factors on what is left.
+    grey = (seen[:, 1:] == 0).flatten(1).all(1)
+    if colour:
+        seen = seen / torch.where(grey, 3.0, 1.5)[:, None, None, None]
     tiles = []
     for b in range(len(rgb)):
         before, now = _picture(rgb[b, 0]), _picture(rgb[b, -1])
-        lost = "ab"[int(dropped[b]) - 1]
+        lost = "ab"[int(dropped[b]) - 1] if colour else "brightness"
+        gone = "colour" if colour and grey[b] else lost
         tiles += [
             (before, "reference"),
             (now, "target"),
-            (_picture(lab_to_rgb(seen[b])), f"seen, {lost} hidden"),
+            (_picture(lab_to_rgb(seen[b])), f"seen, {gone} hidden"),
             (_picture(lab_to_rgb(guess[b])), f"{lost} rebuilt"),
             (draw_heat(now, 4 * wrong[b].cpu().numpy()), f"error {float(wrong[b].mean()):.3f}"),
         ]

@@ -1,8 +1,10 @@
-"""What a run begins with: its own checkpoint, or weights of whatever run, preset or release."""
+"""What a run begins with: its own checkpoint, or weights of any run; and its folder."""
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,12 +13,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from liir import __version__
 from liir.encoder import FILE, find_weights, fingerprint
 from liir.errors import InputError
+from liir.files import written
 from liir.learning import checkpoint as checkpoints
 from liir.learning.checkpoint import Checkpoint
+from liir.learning.shots import Shot
 from liir.learning.teacher import Teacher
-from liir.presets import ModelConfig, Preset, TrainingConfig
+from liir.presets import ModelConfig, Preset, TrainingConfig, to_dict
 
 _log = logging.getLogger(__name__)
 _MAP = "position.map"
@@ -137,3 +142,53 @@ def teacher(
             "put that one back, or start another run"
         )
     return found
+
+
+def note(
+    out: Path,
+    preset: Preset,
+    folders: Sequence[str | Path],
+    init: str | None,
+    dtype: torch.dtype,
+    **length: float | None,
+) -> None:
+    """Makes a new run's folder; writes there, to config.json, what the run was begun with.
+
+    Args:
+        out: The folder.
+        preset: All settings.
+        folders: What is trained on.
+        init: The weights it begins with.
+        dtype: What the network computes in, which `preset` may have left open.
+        length: Steps and minutes, as they were given.
+
+    Raises:
+        InputError: No folder or file can be made there.
+    """
+    told = to_dict(preset) | {"init": init, "dtype": str(dtype).removeprefix("torch."), **length}
+    told |= {"folders": [str(folder) for folder in folders], "version": __version__}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with written(out / "config.json") as partly:
+            partly.write_text(json.dumps(told, indent=2) + "\n")
+    except OSError as error:
+        raise InputError(f"{out}: no run can be kept there ({error.strerror})") from error
+
+
+def check_shots(shots: Sequence[Shot], config: TrainingConfig) -> None:
+    """Sees that there is what the losses need.
+
+    Raises:
+        InputError: There is one video alone, or nothing whose match is known.
+    """
+    if config.inter_weight > 0 and len({shot.video for shot in shots}) < 2:
+        raise InputError(
+            "inter-video reconstruction needs two videos or more, and all of these hold the same: "
+            "add footage, or do without it (--set inter_weight=0)"
+        )
+    known = config.view_share > 0 or config.teacher or any(shot.still for shot in shots)
+    if config.contrast_weight > 0 and not known:
+        raise InputError(
+            "contrast needs two views of a picture, whose match is known: add photographs "
+            "(stills:FOLDER), or take views of video frames (--set view_share=0.5); or a teacher"
+        )

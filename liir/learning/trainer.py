@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import os
 import threading
 import time
@@ -23,7 +21,6 @@ from liir import launch
 from liir.colour import rgb_to_lab
 from liir.encoder import FILE, pick_dtype, write_weights
 from liir.errors import InputError
-from liir.files import written
 from liir.learning import checkpoint as checkpoints
 from liir.learning import distributed
 from liir.learning import start as starts
@@ -35,12 +32,14 @@ from liir.learning.guard import Guard
 from liir.learning.loading import following, load
 from liir.learning.monitor import Monitor, Monitoring, Step
 from liir.learning.objective import Objective, bank_shape, never_begins, quick_products
-from liir.learning.places import find_videos
+from liir.learning.places import Source, find_videos
 from liir.learning.schedule import learning_rate
 from liir.learning.shots import Shot, digest, index_shots
 from liir.learning.signals import interrupted_by_term, stop_on_signals
 from liir.learning.teacher import Teacher
-from liir.presets import Preset, to_dict
+from liir.presets import Preset
+from liir.presets import preset as named
+from liir.settings import checked
 
 _log = logging.getLogger(__name__)
 WEIGHTS = FILE
@@ -68,7 +67,7 @@ class Progress:
 @distributed.together
 def train(
     folders: Sequence[str | Path],
-    preset: Preset,
+    preset: Preset | str,
     out: str | Path,
     *,
     steps: int | None = None,
@@ -89,7 +88,7 @@ def train(
 
     Args:
         folders: Videos, or folders of videos or of frames, nested at will.
-        preset: What to train and how; on resume the run's own is used.
+        preset: What to train and how, or a preset's name; on resume the run's own is used.
         out: The run's folder: checkpoint.pt, weights.safetensors, log.jsonl, config.json.
         steps: Length of the run. Give this or `minutes`.
         minutes: Budget; becomes a number of steps after 50 timed ones.
@@ -112,38 +111,29 @@ def train(
             that is still full at the end (before that it is logged, and training goes on).
     """
     out = Path(out)
-    if (steps is not None and minutes is not None) or (
-        steps is minutes is None and resume is not True
-    ):
+    if steps is minutes is None and resume is not True:
         raise InputError("give the length of the run: either --steps N or --minutes M")
-    if (steps is not None and steps < 1) or (minutes is not None and not minutes > 0):
-        raise InputError("the length of the run must be positive")
+    _check_length(steps, minutes)
+    preset = checked(named(preset) if isinstance(preset, str) else preset)
     bank_shape(preset.training)  # complains before the videos are looked through
     if resume is True and init is not None:
         raise InputError("--init begins a new run and --resume goes on with one: give one of them")
-    team = distributed.current()
-    monitoring = monitoring or Monitoring()
+    team, monitoring = distributed.current(), monitoring or Monitoring()
     team.from_first(monitoring.check)
     target = team.device(device)
     state, start = team.from_first(partial(starts.begun, out, preset, resume, init))
     preset = state.preset if state else preset
     began = start.name if start else state.init if state else None
     teacher = starts.teacher(preset.training, target, state)
-    told = None if state else json.dumps(to_dict(preset) | {"init": began}, indent=2)
     slots = team.slots(preset.training.batch, fixed=state is not None)
-    shots, faults, videos = team.from_first(partial(_indexed, folders, out, preset, told, indexing))
-    if preset.training.inter_weight > 0 and len({shot.video for shot in shots}) < 2:
-        raise team.mistake(
-            "inter-video reconstruction needs two videos or more, and all of these hold the same: "
-            "add footage, or do without it (--set inter_weight=0)"
-        )
-    if preset.training.contrast_weight > 0 and not (
-        preset.training.view_share > 0 or teacher or any(shot.still for shot in shots)
-    ):
-        raise team.mistake(
-            "contrast needs two views of a picture, whose match is known: add photographs "
-            "(stills:FOLDER), or take views of video frames (--set view_share=0.5); or a teacher"
-        )
+    wanted = (state and state.dtype) or preset.training.dtype
+    dtype = team.from_first(partial(pick_dtype, wanted, target))
+    videos = team.from_first(partial(find_videos, folders, preset.training.mix))
+    if state is None:
+        length = {"steps": steps, "minutes": minutes}
+        team.from_first(partial(starts.note, out, preset, folders, began, dtype, **length))
+    shots, faults = team.from_first(partial(_indexed, videos, out, preset, indexing))
+    team.from_first(partial(starts.check_shots, shots, preset.training))
     pairs = Pairs(shots, preset.training, slots)
     data = digest(shots)
     if state is not None and state.data != data:
@@ -151,7 +141,7 @@ def train(
             f"{out}: the run began with other videos; give all of those and no more, or start "
             "another run"
         )
-    run = _Run(preset, out, target, steps, minutes, data, state, team, teacher)
+    run = _Run(preset, out, target, dtype, steps, minutes, data, state, team, teacher)
     run.init = began
     if start is not None:
         run.objective.start_from(start.state)
@@ -173,32 +163,26 @@ def train(
         ) from error
     finally:
         if team.first:
-            tell_faults(faults | run.faults, videos, out, run.step, run.seconds)
+            tell_faults(faults | run.faults, len(videos), out, run.step, run.seconds)
     return out / WEIGHTS
 
 
+def _check_length(steps: int | None, minutes: float | None) -> None:
+    if steps is not None and minutes is not None:
+        raise InputError("give the length of the run: either --steps N or --minutes M")
+    if (steps is not None and steps < 1) or (minutes is not None and not minutes > 0):
+        raise InputError("the length of the run must be positive")
+
+
 def _indexed(
-    folders: Sequence[str | Path],
+    videos: Sequence[Source],
     out: Path,
     preset: Preset,
-    told: str | None,
     indexing: Callable[[int, int], None] | None,
-) -> tuple[list[Shot], dict[str, str], int]:
-    """Begins the run's folder; the shots, why videos cannot be read, and how many there are.
-
-    `told` goes to config.json; None leaves it as it is.
-    """
-    videos = find_videos(folders, preset.training.mix)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if told is not None:
-            with written(out / "config.json") as partly:
-                partly.write_text(told + "\n")
-    except OSError as error:
-        raise InputError(f"{out}: no run can be kept there ({error.strerror})") from error
-    cuts = preset.training.cuts
+) -> tuple[list[Shot], dict[str, str]]:
+    """The shots, and why videos cannot be read; ended by a signal, it keeps what was found."""
     with interrupted_by_term():
-        return *index_shots(videos, out / "clips.json", indexing, cuts), len(videos)
+        return index_shots(videos, out / "clips.json", indexing, preset.training.cuts)
 
 
 class _Run:
@@ -209,6 +193,7 @@ class _Run:
         preset: Preset,
         out: Path,
         device: torch.device,
+        dtype: torch.dtype,
         steps: int | None,
         minutes: float | None,
         data: str,
@@ -219,7 +204,6 @@ class _Run:
         config = preset.training
         torch.manual_seed(config.seed)
         self.preset, self.out, self.device, self.data, self.team = preset, out, device, data, team
-        dtype = team.from_first(partial(pick_dtype, "auto", device))
         self.objective = Objective(preset, dtype, team, teacher).to(device)
         # For its convolutions; what is not four-dimensional stays as it is.
         self.objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -230,6 +214,8 @@ class _Run:
         )
         self.step, self.steps, self.minutes, self.seconds = 0, steps, minutes, 0.0
         self.init: str | None = None
+        self.second: int | None = None  # the step that the second stage began with
+        self.saved: int | None = None  # the step that the checkpoint on disk is of
         self.teacher = teacher
         self.guard = Guard(config.explosion, state.recent if state else ())
         self.faults: dict[str, str] = {}
@@ -242,7 +228,8 @@ class _Run:
                     f"{out}: its checkpoint does not fit its configuration; start a new run"
                 ) from error
             torch.set_rng_state(state.rng)
-            self.step, self.seconds = state.step, state.seconds
+            self.step, self.seconds, self.second = state.step, state.seconds, state.second
+            self.saved = state.step
             same = minutes in (None, state.minutes)
             self.steps = steps or (state.steps if same else None)
             self.minutes = minutes or state.minutes
@@ -296,6 +283,7 @@ class _Run:
         """One step of gradient descent; returns the losses by name and the gradient's norm."""
         parameters = list(self.objective.encoder.parameters())
         statistics = [buffer.clone() for buffer in self.objective.encoder.buffers()]
+        drawn = torch.get_rng_state()
         self.optimizer.zero_grad(set_to_none=True)
         with quick_products(self.objective.dtype):
             losses = self._losses(batch)
@@ -309,18 +297,26 @@ class _Run:
             # The bad batch has been through the batch norms already: what is saved has not.
             for buffer, old in zip(self.objective.encoder.buffers(), statistics, strict=True):
                 buffer.copy_(old)
-            self._try_to_save()
+            torch.set_rng_state(drawn)
+            # The step before may have done the harm: what was saved earlier is rather to be kept,
+            # and leads here again.
+            if self.saved is None:
+                self._try_to_save()
+            saved = self.team.from_first(lambda: self.saved)
             self._gather_faults()
             names = chain(*self.team.from_all(lambda: batch.names))
+            kept = "nothing is kept" if saved is None else f"what is kept is from step {saved}"
             raise self.team.mistake(
-                f"{self.out}: at step {self.step} {trouble} "
-                f"(clips: {'; '.join(names)}); the checkpoint is from before that step; "
-                "start anew with a lower learning rate, or without those clips"
+                f"{self.out}: at step {self.step} {trouble} (clips: {'; '.join(names)}); {kept}; "
+                "start anew with a lower learning rate (--init goes on from its weights), or "
+                "without those clips"
             )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
         self.objective.follow()
+        if self.second is None and self._in_second_stage():
+            self.second = self.step
         self.step += 1
         return values, norm
 
@@ -328,17 +324,21 @@ class _Run:
         self.objective.train()
         crop = self.preset.model.position_fit == "crop"
         contrast = self.preset.training.contrast_weight > 0
-        # A run whose length is not known yet is in its first steps.
-        begins = math.inf if self.steps is None else self.preset.training.second_stage * self.steps
         losses: dict[str, Tensor] = self.parallel(
             rgb_to_lab(batch.rgb.to(self.device)),  # (B, T, 3, H, W)
             batch.dropped.to(self.device),
             batch.videos.to(self.device),
             batch.window.to(self.device) if crop else None,
-            self.step >= begins,
+            self._in_second_stage(),
             batch.correspondence.to(self.device) if contrast else None,
         )
         return losses
+
+    def _in_second_stage(self) -> bool:
+        """Whether this step is. A run that is made longer stays in the stage it has reached."""
+        if self.second is not None or self.steps is None:  # unknown in the first steps alone
+            return self.second is not None
+        return self.step >= self.preset.training.second_stage * self.steps
 
     def _set_length(self) -> None:
         if self.steps is None and self.step >= TIMED_STEPS:
@@ -349,7 +349,7 @@ class _Run:
 
     def _tell_of_bank(self) -> None:
         """Once, when the length is known."""
-        if self.team.first and self.steps is not None:
+        if self.team.first and self.steps is not None and self.second is None:
             why = never_begins(self.preset.training, self.steps)
             if why is not None:
                 _log.warning("%s", why)
@@ -381,8 +381,11 @@ class _Run:
             init=self.init,
             teacher=self.teacher.name if self.teacher else None,
             recent=[*self.guard.recent],
+            second=self.second,
+            dtype=str(self.objective.dtype).removeprefix("torch."),
         )
         checkpoints.save(state, self.out)
+        self.saved = self.step
         notes = {"steps": str(self.step), "seconds": str(round(self.seconds))}
         notes |= {"init": self.init} if self.init else {}
         write_weights(self.out / WEIGHTS, self.objective.learned.state_dict(), self.preset, notes)

@@ -310,6 +310,39 @@ def test_events(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert (shown.width, shown.height) > (5 * 32, 2 * 32)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_full_disk_costs_events_alone(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    monkeypatch.setattr(monitor, "LOG_STEPS", 1)
+    monkeypatch.setattr(monitor, "PICTURE_STEPS", 2)
+    write, full = RecordWriter.write, {"disk": False}
+
+    def filled(self: RecordWriter, data: bytes) -> None:
+        if full["disk"]:
+            raise OSError(28, "No space left on device")
+        write(self, data)
+
+    def progress(at: Progress) -> None:
+        full["disk"] = 3 <= at.step < 6 or at.step == 8
+
+    monkeypatch.setattr(RecordWriter, "write", filled)
+    watching = Monitoring(tensorboard=True)
+    with caplog.at_level(logging.WARNING):
+        train([clips], TINY, tmp_path, steps=8, workers=0, monitoring=watching, progress=progress)
+    assert restore(tmp_path).step == 8
+    assert [entry["step"] for entry in entries(tmp_path)] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert "log.jsonl" not in caplog.text
+    assert "tensorboard: step 4 not shown: [Errno 28] No space left on device" in caplog.text
+    events = EventAccumulator(str(tmp_path / "tensorboard"), {"images": 0, "scalars": 0})
+    events.Reload()
+    assert [event.step for event in events.Scalars("loss/total")] == [1, 2, 3, 7, 8]
+
+
 def test_what_cannot_be_had_is_told_before_the_run(
     clips: Path, davis: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

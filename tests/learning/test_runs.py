@@ -17,6 +17,7 @@ from torch import Tensor
 
 from liir.encoder import read_weights
 from liir.errors import InputError
+from liir.learning import checkpoint as checkpoints
 from liir.learning import guard, monitor, objective, trainer
 from liir.learning.checkpoint import Checkpoint, restore
 from liir.learning.trainer import Progress, learning_rate, train
@@ -212,6 +213,94 @@ def test_an_explosion_ends_the_run_before_its_step(
     assert differences(restore(tmp_path / "good"), restore(tmp_path / "run")) == []
 
 
+def test_what_was_saved_before_an_explosion_is_kept(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step before may have done the harm. The same comes again from there."""
+    train([clip], TINY, tmp_path, steps=6, workers=0, progress=kill_at(2))
+    convert, calls = trainer.rgb_to_lab, iter(range(99))
+    monkeypatch.setattr(
+        trainer, "rgb_to_lab", lambda rgb: convert(rgb) * (np.nan if next(calls) == 2 else 1)
+    )
+    before = (tmp_path / "weights.safetensors").read_bytes()
+    with pytest.raises(InputError, match=r"at step 4 .*; what is kept is from step 2; "):
+        train([clip], TINY, tmp_path, workers=0, resume=True)
+    assert restore(tmp_path).step == 2
+    assert (tmp_path / "weights.safetensors").read_bytes() == before
+
+
+def test_nothing_of_a_step_that_is_not_taken_is_saved(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor the random numbers that it drew: shifts of position, points for the bank."""
+    clips = two_clips(tmp_path, clip)
+    train(clips, WHOLE, tmp_path / "good", steps=8, workers=0, progress=kill_at(5))
+    convert, calls = trainer.rgb_to_lab, iter(range(99))
+    monkeypatch.setattr(
+        trainer, "rgb_to_lab", lambda rgb: convert(rgb) * (np.nan if next(calls) == 5 else 1)
+    )
+    with pytest.raises(InputError, match=r"at step 5 .*; what is kept is from step 5; "):
+        train(clips, WHOLE, tmp_path / "run", steps=8, workers=0)
+    assert differences(restore(tmp_path / "good"), restore(tmp_path / "run")) == []
+
+    def full(*_: Any) -> None:
+        raise InputError("no space")
+
+    monkeypatch.setattr(checkpoints, "save", full)
+    calls = iter(range(99))
+    with pytest.raises(InputError, match="; nothing is kept; "):
+        train(clips, WHOLE, tmp_path / "full", steps=8, workers=0)
+
+
+def test_a_run_made_longer_stays_in_its_second_stage(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor, "LOG_STEPS", 1)
+    clips = two_clips(tmp_path, clip)
+    late = replace(WHOLE, training=replace(WHOLE.training, second_stage=0.5))
+    train(clips, late, tmp_path / "run", steps=8, workers=0)
+    assert restore(tmp_path / "run").second == 4
+    state = torch.load(tmp_path / "run/checkpoint.pt", weights_only=True)
+    del state["second"]  # as older checkpoints are
+    torch.save(state, tmp_path / "run/checkpoint.pt")
+    options: dict[str, Any] = {"workers": 0, "resume": True}
+    train(clips, late, tmp_path / "run", steps=40, progress=kill_at(10), **options)
+    train(clips, late, tmp_path / "run", progress=kill_at(11), **options)
+    found = restore(tmp_path / "run")
+    assert (found.second, found.step, found.steps) == (4, 11, 40)
+    assert found.objective["bank.pushed"] == 7 * late.training.batch
+    log = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in log if "inter" in entry] == [6, 7, 8, 9, 10, 11]
+
+    train(clips, late, tmp_path / "early", steps=8, workers=0, progress=kill_at(3))
+    train(clips, late, tmp_path / "early", steps=40, progress=kill_at(5), **options)
+    assert restore(tmp_path / "early").second is None
+
+
+def test_a_run_keeps_its_number_format(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def here(auto: str) -> None:
+        monkeypatch.setattr(
+            trainer, "pick_dtype", lambda name, at: pick({"auto": auto}.get(name, name), at)
+        )
+
+    pick = trainer.pick_dtype
+    here("bfloat16")
+    train([clip], TINY, tmp_path / "auto", steps=4, workers=0, progress=kill_at(2))
+    here("float32")
+    train([clip], TINY, tmp_path / "auto", workers=0, resume="auto", steps=4)
+    wanted = replace(TINY, training=replace(TINY.training, dtype="bfloat16"))
+    train([clip], wanted, tmp_path / "wanted", steps=4, workers=0)
+    for name in ("auto", "wanted"):
+        assert restore(tmp_path / name).dtype == "bfloat16"
+        assert json.loads((tmp_path / name / "config.json").read_text())["dtype"] == "bfloat16"
+    auto, same = (restore(tmp_path / name).objective for name in ("auto", "wanted"))
+    assert differences(auto, same) == []
+    train([clip], TINY, tmp_path / "plain", steps=4, workers=0)
+    assert differences(auto, restore(tmp_path / "plain").objective) != []
+
+
 def test_clips_shorter_than_the_gap(tmp_path: Path) -> None:
     """Pairs lie as far apart as there is room for."""
     for seed in range(2):
@@ -261,7 +350,8 @@ def test_sigterm_while_videos_are_looked_through(clip: Path, tmp_path: Path) -> 
 def test_a_run_that_goes_on_leaves_its_configuration_alone(clip: Path, tmp_path: Path) -> None:
     """On a full disk, even to write the same again could lose it."""
     train([clip], TINY, tmp_path, steps=1, workers=0)
-    assert json.loads((tmp_path / "config.json").read_text())["name"] == "tiny"
+    told = json.loads((tmp_path / "config.json").read_text())
+    assert (told["name"], told["steps"], told["folders"]) == ("tiny", 1, [str(clip)])
     (tmp_path / "config.json").write_text("as it was")
     train([clip], TINY, tmp_path, steps=2, workers=0, resume=True)
     assert (tmp_path / "config.json").read_text() == "as it was"

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,7 +28,7 @@ from liir.learning import monitor, objective, trainer
 from liir.learning.checkpoint import Checkpoint, restore
 from liir.learning.clips import Batch, Pairs
 from liir.learning.trainer import Progress, train
-from liir.presets import ModelConfig, Preset, TrainingConfig
+from liir.presets import ModelConfig, Preset, TrainingConfig, small, to_dict
 from liir.video import VideoWriter
 
 TINY = Preset(
@@ -256,6 +257,27 @@ def test_a_full_disk_does_not_end_the_run(
     assert restore(tmp_path).step == 6
 
 
+def test_presets_are_checked(clip: Path, tmp_path: Path) -> None:
+    """From Python as from the command line, before anything is written."""
+    wrong = {
+        r"shifting cannot be 'rolled'": {"shifting": "rolled"},
+        r"'crop=36': is not a multiple of 8": {"crop": 36},
+        r"gap 6: .* --set chunk=7": {"gap": 6},
+    }
+    for message, change in wrong.items():
+        preset = replace(TINY, training=replace(TINY.training, **change))
+        with pytest.raises(InputError, match=message):
+            train([clip], preset, tmp_path / "run", steps=2, workers=0)
+    with pytest.raises(InputError, match="did you mean 'small'"):
+        train([clip], "smal", tmp_path / "run", steps=2, workers=0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_preset_by_its_name(clip: Path, tmp_path: Path) -> None:
+    train([clip], "small", tmp_path, steps=1, workers=0)
+    assert restore(tmp_path).preset == small()
+
+
 def test_refusals(clip: Path, whole: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds a run already; use --resume"):
         train([clip], TINY, whole, steps=3)
@@ -345,7 +367,7 @@ if __name__ == "__main__":
 def test_ctrl_c_is_quiet(clip: Path, tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     done = subprocess.run(
-        [sys.executable, "script.py", str(clip), repr(trainer.to_dict(TINY))],
+        [sys.executable, "script.py", str(clip), repr(to_dict(TINY))],
         cwd=tmp_path,
         capture_output=True,
         text=True,
