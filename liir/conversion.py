@@ -75,9 +75,11 @@ def convert(path: Path, out: Path) -> Converted:
         out: The safetensors file to write.
 
     Raises:
-        InputError: The file cannot be read, is of another network (it says what does not fit), or
-            cannot be written.
+        InputError: The file cannot be read, is of another network (it says what does not fit) or
+            has numbers that are none; or `out` is there already, or cannot be written.
     """
+    if out.exists():
+        raise InputError(f"{out}: is there already; give another --out")
     found, unused, strange = _renamed(_read(path))
     if "stem.weight" not in found:
         raise InputError(
@@ -100,6 +102,9 @@ def convert(path: Path, out: Path) -> Converted:
                 f"{path}: is no ResNet-18 as MAST and LIIR have it: it {what} {len(names)} "
                 f"tensors{_some(names)}"
             )
+    broken = [name for name, value in found.items() if not bool(value.isfinite().all())]
+    if broken:
+        raise InputError(f"{path}: not all of its numbers are finite{_some(broken)}")
     write_weights(out, {**expected, **found}, config, {"converted from": path.name})
     return Converted(config, tuple(unused), untrained)
 

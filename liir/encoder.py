@@ -23,6 +23,7 @@ from liir.colour import rgb_to_lab
 from liir.errors import InputError
 from liir.files import writing, written
 from liir.grid import OFFSET, STRIDE
+from liir.inputs import nearest
 from liir.position import Fixed, Position
 from liir.presets import ModelConfig, Preset, from_dict, preset, to_dict
 
@@ -219,10 +220,9 @@ def find_weights(name: str | Path) -> tuple[Encoder, Preset]:
         bundled = sorted(p.stem for p in _WEIGHTS.glob("*.safetensors"))
         path = _WEIGHTS / f"{name}.safetensors"
         if str(name) not in bundled:
-            raise InputError(
-                f"unknown model {str(name)!r}: neither a file nor one of the bundled models "
-                f"({', '.join(bundled) or 'none is bundled'})"
-            )
+            told = f"({', '.join(bundled) or 'none is bundled'}){nearest(str(name), bundled)}"
+            what = "neither a file nor one of the bundled models"
+            raise InputError(f"unknown model {str(name)!r}: {what} {told}")
     return read_weights(path)
 
 

@@ -24,6 +24,13 @@ def written(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def remove_partial(folder: Path) -> None:
+    """Removes what processes that were killed have left of files that they were writing there."""
+    for partial in folder.glob(".*.partial"):
+        with suppress(OSError):
+            partial.unlink()
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Says which file it was that could not be written: an OSError becomes an InputError."""

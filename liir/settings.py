@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from liir import presets
 from liir.errors import InputError
-from liir.inputs import naming
+from liir.inputs import naming, nearest
 from liir.presets import Preset
 
 LEAST_SIZE = 32
@@ -54,7 +54,9 @@ def parse_settings(texts: Sequence[str], *parts: str) -> dict[str, dict[str, Any
         near = difflib.get_close_matches(name, [*chain(*fields.values())], n=1) or [name]
         part = part or next((each for each in parts if near[0] in fields[each]), parts[0])
         with naming(f"setting {text!r}"):
-            if not sign or part not in parts:
+            if sign and part not in parts:
+                raise InputError(f"fields of {part!r} cannot be set here{nearest(part, parts)}")
+            if not sign:
                 raise InputError(f"write FIELD=VALUE, such as {next(iter(fields[parts[0]]))}=...")
             default = fields[part].get(name)
             value = word if isinstance(default, str) else _value(word)
@@ -73,12 +75,15 @@ def parse_settings(texts: Sequence[str], *parts: str) -> dict[str, dict[str, Any
     return changes
 
 
-def checked(preset: Preset) -> Preset:
-    """The preset, with lists for tuples at most, if it can be trained.
+def checked(preset: Preset | str) -> Preset:
+    """The preset, or that of the name, if it can be trained; lists in it have become tuples.
 
     Raises:
-        InputError: A field has the wrong type or is out of range, or two do not go together.
+        InputError: There is none of that name; or a field has the wrong type or is out of range,
+            or two do not go together.
     """
+    if isinstance(preset, str):
+        return presets.preset(preset)
     preset = presets.from_dict(presets.to_dict(preset))
     for part in (preset.model, preset.tracking, preset.training):
         for name, value in vars(part).items():

@@ -269,7 +269,9 @@ def test_a_folder_of_videos_survives_any_error(
 
 # --- Train, and use what was trained
 
-QUICK = "--width 0.125 --workers 0 --set batch=2 --set crop=32 --set chunk=4 --set radius=2"
+QUICK = (
+    "--width 0.125 --workers 0 --set batch=2 --set crop=32 --set chunk=4 --set gap=2 --set radius=2"
+)
 
 
 def test_train_stops_and_resumes_and_its_weights_track(

@@ -172,6 +172,10 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
         },
         "none of the names of MAST's or LIIR's weights (a.weight)": {"a.weight": torch.zeros(1)},
         "holds no state_dict": [1, 2],
+        "not all of its numbers are finite (stages.2.1.conv1.weight)": {
+            **whole,
+            conv: whole[conv] * torch.nan,
+        },
     }
     for told, state in cases.items():
         torch.save(state, tmp_path / "a.pth")
@@ -180,6 +184,14 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
         assert told in str(caught.value)
         assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["a.pth"]
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    torch.save(mast_net().state_dict(), tmp_path / "a.pth")
+    before = (tmp_path / "a.pth").read_bytes()
+    with pytest.raises(InputError, match=r"a\.pth: is there already"):
+        convert(tmp_path / "a.pth", tmp_path / "a.pth")
+    assert (tmp_path / "a.pth").read_bytes() == before
 
 
 def test_what_could_run_code_is_not_read(tmp_path: Path) -> None:

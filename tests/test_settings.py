@@ -67,7 +67,8 @@ def test_the_last_counts() -> None:
         ("gaussians=10", "9 or fewer"),
         ("compact_form=publishd", "compact_form is one of mass, published"),
         ("crop=64", "no field"),
-        ("training.crop=64", "FIELD=VALUE"),
+        ("training.crop=64", "fields of 'training' cannot be set here"),
+        ("trackin.radius=3", "did you mean tracking?"),
     ],
 )
 def test_what_cannot_be_is_told(text: str, told: str) -> None:

@@ -16,6 +16,11 @@ from liir.video import VIDEO_SUFFIXES
 
 _log = logging.getLogger(__name__)
 LIST_SUFFIXES = frozenset({".txt", ".lst"})
+_COPIES = {
+    "480p": ("Full-Resolution", "1080p"),
+    **{f"{split}_all_frames": (split,) for split in ("train", "valid", "test")},
+}
+"""Folders of DAVIS and YouTube-VOS, and those beside them that hold the same videos."""
 STILLS = "stills:"
 """Before a place: every image below it is a photograph of its own, no frame of a video."""
 
@@ -40,7 +45,8 @@ def find_videos(places: Sequence[str | Path], mix: Sequence[float] = ()) -> list
     """Lists video files and folders of frames below the given places, sorted; no hidden ones.
 
     Left out are folders of labels: those below a folder whose name begins with "annotations", and
-    those whose pictures have palettes.
+    those whose pictures have palettes. Of DAVIS in several sizes the smallest is taken, of
+    YouTube-VOS all frames where they are.
 
     Args:
         places: Videos, shards (.tar), folders of these or of frames, nested at will, or a text
@@ -96,6 +102,8 @@ def _expanded(place: Path, still: bool) -> Iterator[Path]:
             yield place
             return
         yield from (place / name for name in (held.images if still else held.clips))
+        if held.fault:
+            yield place
     else:  # or there is no such file: what a list names may be gone, and is told with the faults
         yield place
 
@@ -121,7 +129,13 @@ def _walked(place: Path, still: bool) -> Iterator[Path]:
         folder = Path(name)
         below = [each for each in inner if each.lower().startswith("annotations")]
         labels += (folder / each for each in below)
-        inner[:] = [each for each in inner if not each.startswith(".") and each not in below]
+        copies = {copy for each in inner for copy in _COPIES.get(each, ()) if copy in inner}
+        if copies:
+            _log.warning(
+                "%s: left out %s, the same videos again", folder, ", ".join(sorted(copies))
+            )
+        left = {*below, *copies}
+        inner[:] = [each for each in inner if not each.startswith(".") and each not in left]
         files = [folder / each for each in sorted(names) if not each.startswith(".")]
         images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
         if still:

@@ -74,10 +74,12 @@ class Shard:
     Attributes:
         clips: Of a video its one file, of frames all of them in natural order.
         images: Every image by itself.
+        fault: Why there may have been more; empty if that is all.
     """
 
     clips: Mapping[str, list[Member]]
     images: Mapping[str, list[Member]]
+    fault: str
 
 
 def is_shard(path: Path) -> bool:
@@ -102,7 +104,8 @@ def shard(path: Path) -> Shard:
 def _shard(path: Path, _: tuple[int, int]) -> Shard:
     clips: dict[str, list[Member]] = {}
     images: dict[str, list[Member]] = {}
-    files = [(PurePosixPath(member.name), member) for member in _members(path)]
+    held, fault = _members(path)
+    files = [(PurePosixPath(member.name), member) for member in held]
     videos = {name: member for name, member in files if name.suffix.lower() in VIDEO_SUFFIXES}
     clips |= {name.as_posix(): [member] for name, member in videos.items()}
     keys = {name.parent / name.name.partition(".")[0] for name in videos}
@@ -114,7 +117,7 @@ def _shard(path: Path, _: tuple[int, int]) -> Shard:
             if key not in keys:  # otherwise it is a video's thumbnail
                 group = (key if len(rest) > 1 else name.parent).as_posix()
                 clips.setdefault(path.stem if group == "." else group, []).append(member)
-    return Shard({name: _of_one_kind(files) for name, files in clips.items()}, images)
+    return Shard({name: _of_one_kind(files) for name, files in clips.items()}, images, fault)
 
 
 def members(path: Path) -> tuple[Path, list[Member]] | None:
@@ -206,21 +209,39 @@ def open_photograph(path: Path, side: int) -> NDArray[np.uint8]:
     return to_rgb(raw, black_and_white([raw]))
 
 
-def _members(path: Path) -> list[Member]:
-    """The regular files of a shard, but for hidden ones; of one that is cut short, what is left."""
+def _members(path: Path) -> tuple[list[Member], str]:
+    """The regular files of a shard, but for hidden ones; and why these may not be all."""
     found = []
+    whole = False
     try:
         with tarfile.open(path, "r:") as tar:
             for info in tar:
                 name = PurePosixPath(info.name.lstrip("/"))
                 if info.isreg() and not any(part.startswith(".") for part in name.parts):
                     found.append(Member(name.as_posix(), info.offset_data, info.size))
+            whole = _ends(path, tar.offset)
     except tarfile.ReadError as error:
         if not found:
             raise InputError(
                 f"{path}: not a plain tar file ({error}); decompress it if it is compressed"
             ) from None
-    return found
+    last = f" after {found[-1].name}" if found else ""
+    return found, "" if whole else f"{path}: damaged or cut short{last}; copy it again"
+
+
+def _ends(path: Path, offset: int) -> bool:
+    """Whether the shard really ends there, by two blocks of zeros, and nothing but zeros follows.
+
+    Where a header is damaged, `tarfile` ends as well.
+    """
+    with path.open("rb") as file:
+        file.seek(offset)
+        rest = file.read(2 * tarfile.BLOCKSIZE)
+        whole = len(rest) == 2 * tarfile.BLOCKSIZE
+        while whole and rest:
+            whole = not any(rest)
+            rest = file.read(1 << 20)
+    return whole
 
 
 def _of_one_kind(files: list[Member]) -> list[Member]:

@@ -115,11 +115,13 @@ def index_shots(
                 entry = known[key]
                 if entry.fault:
                     faults[name] = entry.fault
-                for start, stop in entry.shots:
-                    if source.still or stop - start >= 2:
-                        shots[source.place, key, start] = Shot(
-                            name, start, stop, entry.video, source.place, offset
-                        )
+                spans = [s for s in entry.shots if source.still or s[1] - s[0] >= 2]
+                if not spans and not entry.fault:
+                    faults[name] = f"{source.path}: has no two readable frames in a row"
+                for start, stop in spans:
+                    shots[source.place, key, start] = Shot(
+                        name, start, stop, entry.video, source.place, offset
+                    )
             except ScratchError:
                 raise
             except InputError as error:
@@ -135,7 +137,7 @@ def index_shots(
         _write_cache(cache, known)
     if faults:
         _log.warning(
-            "%d of %d videos cannot be read and are left out, such as %s",
+            "%d of %d videos cannot be used and are left out, such as %s",
             len(faults), len(sources), next(iter(faults.values())),
         )  # fmt: skip
     if not shots:
@@ -151,7 +153,7 @@ def index_shots(
 def _stamp(path: Path) -> tuple[list[int], int | None]:
     """What changes with a video, and where it lies in its shard."""
     if is_shard(path):
-        shard(path)  # which says why nothing was found in it
+        raise InputError(shard(path).fault or f"{path}: holds no videos")
     found = members(path)
     state = (found[0] if found else path).stat()
     stamp = [state.st_size, state.st_mtime_ns]

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -13,10 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from liir import __version__
 from liir.encoder import FILE, find_weights, fingerprint
 from liir.errors import InputError
-from liir.files import written
+from liir.files import remove_partial, written
 from liir.learning import checkpoint as checkpoints
 from liir.learning.checkpoint import Checkpoint
 from liir.learning.shots import Shot
@@ -58,6 +58,7 @@ def begun(
         InputError: There is no run to go on with, or one in the way of a new one; or the weights
             do not fit.
     """
+    remove_partial(out)
     there = (out / checkpoints.FILE).exists()
     if not there and (out / FILE).exists():
         raise InputError(
@@ -166,7 +167,7 @@ def note(
         InputError: No folder or file can be made there.
     """
     told = to_dict(preset) | {"init": init, "dtype": str(dtype).removeprefix("torch."), **length}
-    told |= {"folders": [str(folder) for folder in folders], "version": __version__}
+    told |= {"folders": [str(folder) for folder in folders], "version": version("liir")}
     try:
         out.mkdir(parents=True, exist_ok=True)
         with written(out / "config.json") as partly:

@@ -38,7 +38,6 @@ from liir.learning.shots import Shot, digest, index_shots
 from liir.learning.signals import interrupted_by_term, stop_on_signals
 from liir.learning.teacher import Teacher
 from liir.presets import Preset
-from liir.presets import preset as named
 from liir.settings import checked
 
 _log = logging.getLogger(__name__)
@@ -114,11 +113,11 @@ def train(
     if steps is minutes is None and resume is not True:
         raise InputError("give the length of the run: either --steps N or --minutes M")
     _check_length(steps, minutes)
-    preset = checked(named(preset) if isinstance(preset, str) else preset)
-    bank_shape(preset.training)  # complains before the videos are looked through
     if resume is True and init is not None:
         raise InputError("--init begins a new run and --resume goes on with one: give one of them")
     team, monitoring = distributed.current(), monitoring or Monitoring()
+    preset = team.from_first(partial(checked, preset))
+    team.from_first(partial(bank_shape, preset.training))  # complains if it cannot be
     team.from_first(monitoring.check)
     target = team.device(device)
     state, start = team.from_first(partial(starts.begun, out, preset, resume, init))

@@ -105,6 +105,29 @@ def test_youtube_vos(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert len(found(tmp_path / "train" / "Annotations")) == 2
 
 
+def test_the_same_videos_again_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In another size, or every fifth frame of them: the bank would take them for others."""
+    for size in ("480p", "Full-Resolution"):
+        touch(tmp_path, f"DAVIS/JPEGImages/{size}/bear/00000.jpg")
+    for part in ("train", "train_all_frames", "valid"):
+        touch(tmp_path, f"YouTube/{part}/JPEGImages/0a1b/00000.jpg")
+    assert found(tmp_path) == [
+        str(tmp_path / "DAVIS/JPEGImages/480p/bear"),
+        str(tmp_path / "YouTube/train_all_frames/JPEGImages/0a1b"),
+        str(tmp_path / "YouTube/valid/JPEGImages/0a1b"),
+    ]
+    told = sorted(record.getMessage() for record in caplog.records)
+    assert told == [
+        f"{tmp_path}/DAVIS/JPEGImages: left out Full-Resolution, the same videos again",
+        f"{tmp_path}/YouTube: left out train, the same videos again",
+    ]
+    # Who names them gets them.
+    named = tmp_path / "DAVIS/JPEGImages/Full-Resolution"
+    assert found(named) == [str(named / "bear")]
+
+
 def test_label_maps_by_another_name(tmp_path: Path) -> None:
     touch(tmp_path, "clips/dog/0.jpg")
     (tmp_path / "clips" / "masks").mkdir()
@@ -174,7 +197,15 @@ def test_the_command_line_takes_them(make: Any, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("clip 6 0\n")
     words = f"train {tmp_path}/list.txt stills:{tmp_path}/photographs --mix 3 1 --steps 2"
     words += f" --out {tmp_path}/run --width 0.125 --workers 0"
-    quick = ["batch=2", "crop=32", "chunk=4", "radius=2", "position=none", "crop_source=24,48"]
+    quick = [
+        "batch=2",
+        "crop=32",
+        "chunk=4",
+        "gap=2",
+        "radius=2",
+        "position=none",
+        "crop_source=24,48",
+    ]
     assert main([*words.split(), *(word for each in quick for word in ("--set", each))]) == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["training"]["mix"] == [3, 1]

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from liir.errors import InputError
+from liir.learning.places import find_videos
 from liir.learning.shards import (
     ScratchError,
     is_shard,
@@ -19,6 +20,7 @@ from liir.learning.shards import (
     read,
     shard,
 )
+from liir.learning.shots import index_shots
 
 
 def names(path: Path) -> dict[str, list[str]]:
@@ -107,6 +109,40 @@ def test_damage_is_of_the_clip(make: Any, tmp_path: Path) -> None:
         members(path / "gone.mp4")
     path.write_bytes(path.read_bytes()[: 3 * 5632 + 100])  # within the fourth file's header
     assert names(path) == {"a": ["a/0.png", "a/1.png", "a/2.png"]}
+
+
+def test_clips_that_are_lost_are_told(make: Any, tmp_path: Path) -> None:
+    """Where a header is damaged, or gone, `tarfile` takes it for the end."""
+    path = make.shard(tmp_path / "s.tar", {f"{name}.mp4": b"x" * 600 for name in "abcd"})
+    assert (len(names(path)), shard(path).fault) == (4, "")
+    whole = path.read_bytes()
+    at = 512 + 1024  # of the second file
+    damage: dict[str, bytes] = {
+        "overwritten": whole[:at] + b"?" * 300 + whole[at + 300 :],
+        "zeros": whole[:at] + bytes(1024) + whole[at + 1024 :],
+        "within a header": whole[: at + 100],
+        "within a file": whole[: at + 600],
+        "between files": whole[:at],
+        "within the end": whole[: 4 * at + 600],
+    }
+    for kind, data in damage.items():
+        path.write_bytes(data)
+        found = shard(path)
+        expected = {"within a file": 2, "within the end": 4}.get(kind, 1)
+        assert len(found.clips) == expected, kind
+        assert f"s.tar: damaged or cut short after {'abcd'[expected - 1]}.mp4; " in found.fault
+        assert path in {source.path for source in find_videos([path])}
+    path.write_bytes(whole.rstrip(b"\0") + bytes(424 + 1024))  # without padding to a record
+    assert shard(path).fault == ""
+
+
+def test_a_run_tells_of_lost_clips(make: Any, tmp_path: Path) -> None:
+    film = make.film(tmp_path / "a.mp4", make.pan(make.scene(0, 200), 9, 2))
+    path = make.shard(tmp_path / "s.tar", {"a.mp4": film, "b.mp4": film})
+    path.write_bytes(path.read_bytes()[: 512 + film.stat().st_size // 512 * 512 + 512])
+    shots, faults = index_shots(find_videos([path]), tmp_path / "clips.json")
+    assert len(shots) == 1
+    assert faults == {str(path): f"{path}: damaged or cut short after a.mp4; copy it again"}
 
 
 def test_no_shard(make: Any, tmp_path: Path) -> None:

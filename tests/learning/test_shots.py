@@ -79,7 +79,7 @@ def test_bad_videos_are_left_out(
         assert {Path(name).name for name in faults} == {"cut.mp4", "empty.mp4", "nowhere.mp4"}
         assert all(Path(name).stem[:3] in why for name, why in faults.items() if "now" not in name)
         (record,) = caplog.records
-        assert record.getMessage().startswith("3 of 4 videos cannot be read and are left out")
+        assert record.getMessage().startswith("3 of 4 videos cannot be used and are left out")
 
 
 def test_index_is_reused_until_the_file_changes(
@@ -166,6 +166,20 @@ def test_nothing_that_moves(make: Any, tmp_path: Path) -> None:
     one = make.film(tmp_path / "one.mp4", [make.scene(0)])
     with pytest.raises(InputError, match="none of the 1 videos has two readable frames"):
         index([one], tmp_path / "clips.json")
+
+
+@pytest.mark.parametrize("cuts", ["index", "chunk"])
+def test_a_single_frame_is_told(
+    make: Any, tmp_path: Path, cuts: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    make.film(tmp_path / "one.mp4", [make.scene(0)])
+    make.stills(tmp_path / "still", [make.scene(0)])
+    make.film(tmp_path / "two.mp4", [make.scene(0)] * 2)
+    for _ in range(2):
+        shots, faults = index_shots(find_videos([tmp_path]), tmp_path / "clips.json", None, cuts)
+        assert [Path(shot.path).name for shot in shots] == ["two.mp4"]
+        assert {Path(name).name for name in faults} == {"one.mp4", "still"}
+        assert all(why.endswith("no two readable frames in a row") for why in faults.values())
 
 
 def test_what_lies_in_two_places_is_looked_through_once(

@@ -106,7 +106,7 @@ def test_another_network(tmp_path: Path, field: str, value: float, told: str) ->
 
 
 def test_no_such_weights(footage: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="unknown model 'smal'"):
+    with pytest.raises(InputError, match=r"unknown model 'smal'.*did you mean small\?"):
         train(footage, TINY, tmp_path / "run", steps=1, init="smal")
     assert not (tmp_path / "run").exists()
 
@@ -179,3 +179,11 @@ def test_auto_resume_begins_and_then_goes_on(footage: list[Path], tmp_path: Path
     with pytest.raises(InputError, match="its run has other settings"):
         train(footage, other, out, steps=4, **again)
     assert restore(out).step == 3
+
+
+def test_what_a_killed_process_left_goes(footage: list[Path], tmp_path: Path) -> None:
+    train(footage, TINY, tmp_path, steps=1, workers=0)
+    for name in (".checkpoint.pt.99.partial", ".weights.safetensors.99.partial"):
+        (tmp_path / name).write_bytes(b"x" * 100)
+    train(footage, TINY, tmp_path, steps=2, workers=0, resume=True)
+    assert not [*tmp_path.glob(".*")]
