@@ -178,14 +178,12 @@ class Monitor:
         if bank is None or not pushed:
             return {}
         before, self.pushed = self.pushed, (step, pushed)
-        fresh = pushed - before[1]
+        frames = (pushed - before[1]) / max(1, step - before[0])  # a step
         held = min(pushed, len(bank.videos))
         known = bank.videos[bank.videos >= 0].unique()
         numbers = {"filled": round(held / len(bank.videos), 4), "videos": float(len(known))}
         # Where it began to be filled among these steps, their mean tells nothing.
-        if before[1] and fresh:
-            numbers["age"] = round((held - 1) / 2 * (step - before[0]) / fresh, 2)
-        return numbers
+        return numbers | ({"age": round((held - 1) / 2 / frames, 2)} if before[1] else {})
 
     def _tell(self, step: int, entry: Mapping[str, float]) -> None:
         """Appends an entry to the log and, where it is wanted, to TensorBoard's."""
