@@ -224,7 +224,8 @@ sys.exit(cli.main(sys.argv[1:]))
 def test_torchrun_starts_again_from_the_checkpoint(clips: list[Path], tmp_path: Path) -> None:
     (tmp_path / "crash.py").write_text(CRASH)
     settings = [f"--set={name}={value}" for name, value in (
-        ("batch", 2), ("crop", 32), ("crop_source", "24,48"), ("chunk", 6), ("gap", 2), ("radius", 3),
+        ("batch", 2), ("crop", 32), ("crop_source", "24,48"), ("chunk", 6), ("gap", 2),
+        ("radius", 3),
     )]  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
