@@ -185,8 +185,7 @@ def test_quick(run: Run, data_root: Path, tmp_path: Path) -> None:
     assert done.code == 0, done.err
     table = rows(tmp_path / "quick/quick.csv")
     assert [row["arm"] for row in table] == ["baseline", "position", "inter", "compact"] * 2
-    # A minute is a hundred steps here, and then `baseline` has 17 to 19 on goat.
-    assert all(float(row["seed 0"]) > 10 for row in table)
+    assert all(float(row["seed 0"]) > 20 for row in table)
     # The paper's figures, of the sets that these clips stand in for.
     assert [row["published"] for row in table] == [
         *("", "", "69.8", "72.1"),
