@@ -148,7 +148,7 @@ def test_the_keyboard_alone_does_it_all(tab, clip):
         tab.press("Enter")
     with zipfile.ZipFile(got.value.path()) as archive:
         assert len([n for n in archive.namelist() if n.endswith(".png")]) == 20
-    tab.until("document.activeElement.id === 'export-masks'")  # going on from there
+    assert tab.ask("() => document.activeElement.id") == "export-masks"  # going on from there
     tab.press("?")
     assert tab.page.is_visible("#help")
     tab.press("Escape")
