@@ -24,7 +24,7 @@ learning.batch_norm learning.distributed
 learning.shards learning.places learning.shots learning.draws learning.views learning.frame_cache
 learning.clips learning.faults learning.negatives learning.reconstruction learning.disguise
 learning.contrast learning.teacher learning.objective
-learning.samples learning.monitor learning.checkpoint learning.start
+learning.samples learning.monitor learning.checkpoint learning.widening learning.start
 learning.schedule learning.signals learning.loading learning.guard learning.trainer
 learning.adapting evaluation.plans evaluation.ablation evaluation.session
 folder labelling page.* terminal show.* evaluation.command evaluation.ablate footage cli

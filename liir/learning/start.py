@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -21,11 +21,12 @@ from liir.learning import checkpoint as checkpoints
 from liir.learning.checkpoint import Checkpoint
 from liir.learning.shots import Shot
 from liir.learning.teacher import Teacher
+from liir.learning.widening import widened
 from liir.presets import ModelConfig, Preset, TrainingConfig, to_dict
 
 _log = logging.getLogger(__name__)
 _MAP = "position.map"
-_SAME = ("width", "pixel_channels", "region_channels")
+_SAME = ("pixel_channels", "region_channels")
 """What weights and run must agree on."""
 
 
@@ -81,7 +82,8 @@ def begun(
 def read(init: str | Path, model: ModelConfig) -> Start:
     """Finds weights and fits them to the run's network.
 
-    Convolutions and batch norms (with their statistics) are taken as they are. Of the position:
+    Convolutions and batch norms (with their statistics) are taken as they are, in a wider network
+    with copies of their channels (see `widened`). Of the position:
     a learned map is taken, resized if its grid is another; if the run has no learned map it is
     left out; if the weights have none, the run's begins at random, as in a new run.
 
@@ -90,9 +92,15 @@ def read(init: str | Path, model: ModelConfig) -> Start:
         model: The run's network.
 
     Raises:
-        InputError: There are no such weights, or they are of another width or head size.
+        InputError: There are no such weights, or they are wider, or of another head size.
     """
     encoder, preset = find_weights(init)
+    width = preset.model.width
+    if width > model.width:
+        raise InputError(
+            f"{init}: its network has width {width}, and this run's is narrower, {model.width}: "
+            f"add --set width={width}, or let it teach this one (--set teacher={init})"
+        )
     for field in _SAME:
         own, wanted = getattr(preset.model, field), getattr(model, field)
         if own != wanted:
@@ -107,6 +115,8 @@ def read(init: str | Path, model: ModelConfig) -> Start:
             "%s: trained with position %s, this run has %s: the network has to get used to it",
             *(init, preset.model.position, model.position),
         )
+    if width < model.width:
+        state = widened(state, replace(preset.model, width=model.width))
     if model.position != "learnable":
         state.pop(_MAP, None)
     elif _MAP in state and state[_MAP].shape[-1] != model.position_grid:

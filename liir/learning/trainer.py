@@ -92,8 +92,8 @@ def train(
         steps: Length of the run. Give this or `minutes`.
         minutes: Budget; becomes a number of steps after 50 timed ones.
         resume: Go on from the run's checkpoint; "auto": if there is one, and the preset is its own.
-        init: Weights to begin with, by the names that `liir.load` knows, of any preset with the
-            same network; see `start.read` for position maps. None begins with random ones.
+        init: Weights to begin with, by the names that `liir.load` knows, of any preset that is as
+            wide or narrower; see `start.read`. None begins with random ones.
         device: As in `liir.load`.
         workers: Processes that decode, 0 to decode in this one; default one, or this one's share of
             a quarter of the cores. The batches are the same.

@@ -94,7 +94,11 @@ def test_a_map_on_another_grid_is_resized(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "told"),
     [
-        ("width", 0.25, r"has width 0\.25, this run's 0\.125; add --set width=0\.25"),
+        (
+            "width",
+            0.25,
+            r"has width 0\.25, and this run's is narrower, 0\.125: add --set width=0\.25",
+        ),
         ("pixel_channels", 32, "has pixel_channels 32, this run's 64"),
         ("region_channels", 64, "has region_channels 64, this run's 128"),
     ],
@@ -103,6 +107,20 @@ def test_another_network(tmp_path: Path, field: str, value: float, told: str) ->
     path = weights(tmp_path / "w.safetensors", replace(NET, **{field: value}))
     with pytest.raises(InputError, match=rf"w\.safetensors: its network {told}"):
         start.read(path, NET)
+
+
+def test_a_wider_network(tmp_path: Path) -> None:
+    """It computes what the weights do, its map of positions on another grid too."""
+    path = weights(tmp_path / "w.safetensors")
+    model = replace(NET, width=0.25)
+    wide = Encoder(model)
+    wide.load_state_dict(start.read(path, model).state)
+    lab = torch.randn(1, 3, 32, 48, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        expected, found = read_weights(path)[0](lab), wide.eval()(lab)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    finer = start.read(path, replace(model, position_grid=16)).state["position.map"]
+    assert finer.shape == (1, 16, 16, 16)
 
 
 def test_no_such_weights(footage: list[Path], tmp_path: Path) -> None:
