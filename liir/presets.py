@@ -131,6 +131,7 @@ class TrainingConfig:
             within a window of 6 cells.
         gap: Largest distance of the target from its references, in frames.
         references: Frames that a target is rebuilt from, at different distances.
+        zoom: Largest factor by which a reference shows things larger or smaller than the target.
         targets: Which frames are rebuilt from the others: the "last" alone, or the first one as
             well ("both"), with the same features.
         chunk: Frames decoded together; `reuse` pairs are drawn from them.
@@ -138,8 +139,7 @@ class TrainingConfig:
         cache_mib: Bytes of decoded frames kept for later chunks, in MiB, over all the processes
             that decode; worth it where the whole data set fits. The samples are the same.
         radius: Half the side of the window colours are rebuilt from, in cells at stride 4.
-        similarity: As in `TrackingConfig`.
-        temperature: As in `TrackingConfig`.
+        similarity, temperature: As in `TrackingConfig`.
         rebuild: "colour" hides a or b and rebuilds it; "lightness", for grey footage, hides
             the brightness around each pixel and rebuilds that from the detail.
         colour_scale: Factor on colours before the smooth L1 loss.
@@ -174,9 +174,7 @@ class TrainingConfig:
         compact_weight: Factor on the compactness of confident rows; 0 leaves it out.
         gaussians: Gaussians that a row is fitted with.
         compact_threshold: A row is confident if its largest share is above.
-        compact_form: As in `TrackingConfig`.
-        compact_spread: As in `TrackingConfig`.
-        compact_neighbours: As in `TrackingConfig`.
+        compact_form, compact_spread, compact_neighbours: As in `TrackingConfig`.
     """
 
     seed: int = 0
@@ -198,6 +196,7 @@ class TrainingConfig:
     view_colour: float = 0.05
     gap: int = 6
     references: int = 1
+    zoom: float = 1.0
     targets: Literal["last", "both"] = "last"
     chunk: int = 16
     reuse: int = 8

@@ -96,6 +96,11 @@ def checked(preset: Preset | str) -> Preset:
             f"(chunk): give a smaller one, or --set chunk={config.gap + 1}"
         )
     placed = preset.model.position != "none" and preset.model.position_fit == "crop"
+    if config.zoom != 1 and placed:
+        raise InputError(
+            "zoom: with position_fit=crop all frames of a sample have the position of one crop; "
+            "leave one of them out"
+        )
     if config.inter_weight > 0 and config.shifting == "aligned" and placed:
         raise InputError(
             "shifting aligned: with position_fit=crop the same window of another video has "

@@ -136,6 +136,10 @@ def test_fields_that_do_not_go_together() -> None:
     with pytest.raises(InputError, match="shifting=roll"):
         checked(both)
     checked(dataclasses.replace(both, model=dataclasses.replace(crop, position="none")))
+    zoom = dataclasses.replace(preset.training, zoom=1.2)
+    with pytest.raises(InputError, match="zoom: with position_fit=crop"):
+        checked(dataclasses.replace(preset, model=crop, training=zoom))
+    checked(dataclasses.replace(preset, training=zoom))
     checked(dataclasses.replace(both, training=dataclasses.replace(inter, shifting="roll")))
 
 

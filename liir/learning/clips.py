@@ -193,11 +193,28 @@ class Pairs(Dataset[Batch]):
             views, places = two_views(frame, box, config, rng)
             views = np.concatenate([views[:1]] * config.references + [views[1:]])
             return _Pair(views, window, f"{told} {shot.start + order[0]}, two views", places)
-        crops = np.stack([crop(frames[i], box, config.crop) for i in order])
+        boxes = [self._zoomed(box, (height, width), rng) for _ in order[:-1]]
+        pictures = zip([frames[i] for i in order], [*boxes, box], strict=True)
+        crops = np.stack([crop(frame, own, config.crop) for frame, own in pictures])
         if flip:
             crops = np.ascontiguousarray(crops[:, :, ::-1])
         told += "s " + ", ".join(str(shot.start + i) for i in order)
         return _Pair(crops, window, told, nowhere(config.crop))
+
+    def _zoomed(
+        self, box: tuple[float, float, float], size: tuple[int, int], rng: np.random.Generator
+    ) -> tuple[float, float, float]:
+        """A larger or smaller crop around the same middle, as far as the frame allows."""
+        if self.config.zoom == 1:
+            return box
+        left, top, side = box
+        most = np.log(self.config.zoom)
+        own = min(side * float(np.exp(rng.uniform(-most, most))), *size)
+        left, top = (
+            min(max(0.0, start + (side - own) / 2), length - own)
+            for start, length in ((left, size[1]), (top, size[0]))
+        )
+        return left, top, own
 
     def _between(self, ends: list[int], rng: np.random.Generator) -> list[int]:
         """More references from the farthest one to the target; where none is, it itself."""

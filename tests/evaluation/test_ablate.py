@@ -178,10 +178,13 @@ def test_bad_input(run: Run, world: Path, weights: Path, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_quick(run: Run, data_root: Path, tmp_path: Path) -> None:
-    """The components on goat and two clips of chen: minutes, with real footage."""
+    """The components on goat and two clips of chen: minutes, with real footage.
+
+    In steps: how many a minute has is up to the machine, and a hundred teach next to nothing.
+    """
     sets = (f"davis2016={data_root / 'DAVIS'}", f"semantic={data_root / 'chen'}")
     words = ("--sequences", "goat", "bus", "ice", "--footage", data_root / "unlabelled")
-    done = run("ablate", "quick", *sets, *words, "--out", tmp_path / "quick")
+    done = run("ablate", "quick", *sets, *words, "--steps", 300, "--out", tmp_path / "quick")
     assert done.code == 0, done.err
     table = rows(tmp_path / "quick/quick.csv")
     assert [row["arm"] for row in table] == ["baseline", "position", "inter", "compact"] * 2

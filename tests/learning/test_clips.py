@@ -151,6 +151,28 @@ def test_window_says_where_the_crop_lies(make: Any, told: Path) -> None:
     assert flips == {False, True}
 
 
+def test_references_may_be_zoomed(make: Any, tmp_path: Path) -> None:
+    still = make.stills(tmp_path / "still", make.coordinates(5, step=0))
+    config = replace(CONFIG, crop_source=(16, 24), references=2, zoom=1.5)
+    pairs = Pairs([Shot(str(still), 0, 5)], config)
+    factors, away = [], []
+    for step in range(12):
+        red, green = pairs[step].rgb[:, :, :2, 2:-2, 2:-2].float().unbind(2)
+        x, y = red.mean(2) / 2, green.mean(3) / 3  # (B, T, side) in pixels of the frame
+        across, down = (axis[..., -1] - axis[..., 0] for axis in (x, y))
+        factors += (across[:, :-1] / across[:, -1:]).flatten().tolist()
+        torch.testing.assert_close(down, across.abs(), atol=1.0, rtol=0)
+        for axis in (x, y):
+            middle = axis.mean(2)
+            away += (middle[:, :-1] - middle[:, -1:]).abs().flatten().tolist()
+    assert 1 / 1.55 < min(factors) < 0.75  # of what is seen: smaller and larger
+    assert 1.35 < max(factors) < 1.55
+    assert len({*factors}) > 36  # of 72: each reference by its own, in whole steps of a pixel
+    assert np.median(away) < 0.3  # around the same middle, if the frame allows it
+    plain = Pairs([Shot(str(still), 0, 5)], replace(config, zoom=1.0))[0].rgb
+    assert torch.equal(plain[:, 0], plain[:, 2])
+
+
 def test_small_frames(make: Any, tmp_path: Path) -> None:
     small = make.stills(tmp_path / "small", [frame[:10, :14] for frame in make.coordinates(2)])
     batch = Pairs([Shot(str(small), 0, 2)], CONFIG)[5]
