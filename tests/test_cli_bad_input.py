@@ -199,7 +199,7 @@ def test_a_full_disk_is_told(
         ("train W/frames --resume", ["checkpoint"]),
         ("train W/frames --resume --init small", ["--init", "--resume"]),
         ("train W/frames --steps 2 --init smal", ["smal", "small"]),
-        ("train W/frames --steps 2 --init small --preset base", ["width 0.5", "1.0"]),
+        ("train W/frames --steps 2 --init small --width 0.25", ["width 0.5", "0.25"]),
         ("evaluate davis2061 W", ["davis2061", "davis2016"]),
         ("evaluate davis2016 W", ["val.txt"]),
         ("evaluate davis2016 W --model small --baseline copy", ["--model", "--baseline"]),

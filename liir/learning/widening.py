@@ -19,7 +19,8 @@ def widened(state: Mapping[str, Tensor], model: ModelConfig) -> dict[str, Tensor
 
     What reads a channel reads all of its copies, each with a random share of the weight; shares
     are drawn for every weight apart and sum to one. So nothing changes in what the network
-    computes, and no two copies learn the same from there on.
+    computes (but with a sinusoid for its position, which another number of channels makes another
+    code), and no two copies learn the same from there on.
 
     Args:
         state: Of an `Encoder`, floating point.
