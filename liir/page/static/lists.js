@@ -13,7 +13,8 @@ export function addLists(editor, view, question) {
     colour.onchange = () => send({ colour: colour.value });
     const text = make('input', { type: 'text', value: name, maxLength: 100, 'aria-label': `Name of ${name}`, autocomplete: 'off', spellcheck: false });
     text.onchange = () => { const said = text.value.trim(); if (said && said !== name) send(isObject ? { name: said } : { rename: said }); else text.value = name; };
-    text.onfocus = text.ondblclick = () => setTimeout(() => text.select());
+    // `select` takes the focus: Tab may have gone on by then.
+    text.onfocus = text.ondblclick = () => setTimeout(() => { if (document.activeElement === text) text.select(); });
     text.onkeydown = (event) => { if (event.key === 'Enter') text.blur(); };
     const eye = make('button', { className: 'icon', title: each.hidden ? 'Show' : 'Hide', 'aria-label': `Hide ${name}`, 'aria-pressed': each.hidden }, icon(each.hidden ? 'hidden' : 'eye'));
     eye.onclick = () => send({ hidden: !each.hidden });

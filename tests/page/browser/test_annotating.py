@@ -156,6 +156,18 @@ def test_the_keyboard_alone_does_it_all(tab, clip):
     assert not tab.page.is_visible("#help")
 
 
+def test_a_name_passed_by_keeps_no_focus(tab, clip):
+    """It is selected as a whole where the focus stays, a moment later."""
+    tab.open(clip)
+    name = "document.querySelector('#objects input[type=text]')"
+    wait = "await new Promise(done => setTimeout(done, 50));"
+    left = f"{name}.focus(); document.getElementById('help-open').focus(); {wait}"
+    assert tab.ask(f"async () => {{ {left} return document.activeElement.id }}") == "help-open"
+    stayed = f"const name = {name}; name.focus(); {wait}"
+    chosen = "name.value.slice(name.selectionStart, name.selectionEnd)"
+    assert tab.ask(f"async () => {{ {stayed} return {chosen} }}") == "object 1"
+
+
 @pytest.mark.parametrize("device", ["touch", "pen"])
 def test_fingers_and_pens(open_tab, served, clip, device):
     size = {"width": 390, "height": 780}
