@@ -152,8 +152,6 @@ def _check_range(name: str, value: Any) -> None:
             )
         if name == "gaussians" and number > MOST_GAUSSIANS:
             raise InputError(f"is out of range: give {MOST_GAUSSIANS} or fewer")
-        if name == "zoom" and number < 1:
-            raise InputError("is too small: 1 leaves things as large as they are")
         if name == "chunk" and number < 2:
             raise InputError("is too small: a pair takes 2 frames or more")
         if name == "crop" and number % 8:

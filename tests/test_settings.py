@@ -109,7 +109,6 @@ def test_shares_end_at_one(text: str) -> None:
     ("text", "told"),
     [
         ("momentum=5", "or less"),
-        ("zoom=0.8", "is too small: 1 leaves"),
         ("second_stage=3", "or less"),
         ("crop_source=100,20", "the smallest side first"),
         ("dtype=float16", "dtype is one of auto, float32, bfloat16"),

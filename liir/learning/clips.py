@@ -208,7 +208,7 @@ class Pairs(Dataset[Batch]):
         if self.config.zoom == 1:
             return box
         left, top, side = box
-        most = np.log(self.config.zoom)
+        most = abs(np.log(self.config.zoom))
         own = min(side * float(np.exp(rng.uniform(-most, most))), *size)
         left, top = (
             min(max(0.0, start + (side - own) / 2), length - own)

@@ -171,6 +171,8 @@ def test_references_may_be_zoomed(make: Any, tmp_path: Path) -> None:
     assert np.median(away) < 0.3  # around the same middle, if the frame allows it
     plain = Pairs([Shot(str(still), 0, 5)], replace(config, zoom=1.0))[0].rgb
     assert torch.equal(plain[:, 0], plain[:, 2])
+    inverse = Pairs([Shot(str(still), 0, 5)], replace(config, zoom=1 / 1.5))
+    assert torch.equal(inverse[0].rgb, pairs[0].rgb)  # the same, as with view_zoom
 
 
 def test_small_frames(make: Any, tmp_path: Path) -> None:
