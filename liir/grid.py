@@ -89,15 +89,16 @@ class Grid:
         down, across = self._writing
         return down @ (cells.float() @ across.T)
 
-    def part_to_pixels(self, plane: Tensor, cells: Tensor) -> tuple[slice, slice, Tensor]:
-        """Interpolates one plane in the box of the pixels that some cells have a part in.
+    def part_to_pixels(self, planes: Tensor, cells: Tensor) -> tuple[slice, slice, Tensor]:
+        """Interpolates planes in the box of the pixels that some cells have a part in.
 
         Args:
-            plane: (h, w).
+            planes: (h, w), or (K, h, w).
             cells: (h, w) bool.
 
         Returns:
-            Rows and columns of the frame, and (rows, columns) float32; empty for no cells.
+            Rows and columns of the frame, and (rows, columns) float32, or (K, rows, columns);
+            empty for no cells.
         """
         down, across = self._writing
         top, bottom = _ends(cells.any(1))
@@ -106,7 +107,7 @@ class Grid:
         columns = slice(*_ends((across[:, left:right] > 0).any(1)))
         # Cells beyond those have a part in these pixels, too.
         y, x = slice(*_ends((down[rows] > 0).any(0))), slice(*_ends((across[columns] > 0).any(0)))
-        return rows, columns, down[rows, y] @ (plane[y, x].float() @ across[columns, x].T)
+        return rows, columns, down[rows, y] @ (planes[..., y, x].float() @ across[columns, x].T)
 
     def cell_of(self, x: float, y: float) -> tuple[float, float]:
         """The cell coordinates (column, row), fractional, of a point of the frame in pixels."""

@@ -59,16 +59,15 @@ class TrackingConfig:
             annotated frames and `first`: from there, things have gone further. Needs `topk`.
         topk: Keys kept per query over all references jointly; None keeps the whole window.
         rival_margin: Similarity by which another query has to be closer to all of a query's keys
-            for it to be taken for new, and left to the background (see `newcomers`); 0: never.
-            Needs `topk`.
+            for it to be left to the background, as new (see `newcomers`); 0: never. Needs `topk`.
         feedback: "soft" feeds label scores back as they are, "hard" their one-hot maximum.
         annotated: Annotated frames matched at most, the latest ones and the very first; 0: only
             those that `first` and `recent` name.
         first: References counted from the nearest annotated frame in the direction of travel.
         recent: References counted back from the current frame.
-        budget_mib: Bytes that remembered features and labels may take, in MiB.
-        size: Short side of the picture from which features are computed, in pixels; 0 keeps
-            the video's own size.
+        budget_mib: MiB that remembered features and labels may take.
+        size: Short side of the picture that features are of, in pixels; 0: the video's own.
+        guide_radius: Cells around each whose colours say where a label ends (see `guide`); 0: none.
         point_sigma: Standard deviation of a keypoint's blob, in feature cells.
         point_threshold: Confidence below which a keypoint is reported invisible.
         gaussians: Gaussians in place of a query's confident matches in one reference; 0: none.
@@ -91,6 +90,7 @@ class TrackingConfig:
     recent: tuple[int, ...] = (5, 3, 1)
     budget_mib: int = 512
     size: int = 480
+    guide_radius: int = 3
     point_sigma: float = 1.0
     point_threshold: float = 0.25
     gaussians: int = 0
@@ -285,6 +285,7 @@ def paper() -> Preset:
             radius=14,
             topk=None,
             feedback="hard",
+            guide_radius=0,
             gaussians=2,
             compact_form="published",
         ),

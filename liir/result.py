@@ -17,6 +17,7 @@ from torch import Tensor
 from liir.annotations import Annotation
 from liir.errors import InputError
 from liir.grid import Grid
+from liir.guide import Guide
 
 
 @dataclass(frozen=True, repr=False)
@@ -34,6 +35,7 @@ class Result:
         points: Keypoints: name to (x, y, confidence), x and y in pixels of the frame.
         threshold: Confidence below which a keypoint counts as invisible.
         annotation: What was given for this frame, if anything; its labels hold exactly.
+        guide_radius: As of `TrackingConfig`, for reading shares between cells.
     """
 
     index: int
@@ -45,6 +47,7 @@ class Result:
     points: Mapping[str, tuple[float, float, float]]
     threshold: float = 0.0
     annotation: Annotation | None = None
+    guide_radius: int = 0
 
     def __repr__(self) -> str:
         height, width = self.rgb.shape[:2]
@@ -91,11 +94,16 @@ class Result:
             raise InputError(f"no object {object_id}; there are {', '.join(map(str, self.ids))}")
         channel = 1 + self.ids.index(object_id)
         scores, spoken = self._tracked
-        share = self.grid.to_pixels(scores[channel : channel + 1])[0].cpu().numpy()
+        every = torch.ones_like(scores[channel], dtype=torch.bool)
+        share = self._guide.to_pixels(scores[channel], every)[2].cpu().numpy()
         if spoken is not None and self.annotation is not None:
             share = np.where(spoken, self.annotation.labels == object_id, share)
         clipped: NDArray[np.float32] = np.clip(share, 0, 1).astype(np.float32)
         return clipped
+
+    @cached_property
+    def _guide(self) -> Guide:
+        return Guide(self.rgb, self.grid, self.guide_radius)
 
     @cached_property
     def _tracked(self) -> tuple[Tensor, NDArray[np.bool_] | None]:
@@ -111,7 +119,7 @@ class Result:
     @cached_property
     def _maps(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         scores, spoken = self._tracked
-        found, sure = strongest(scores, self.ids, self.grid)
+        found, sure = strongest(scores, self.ids, self._guide)
         if spoken is not None and self.annotation is not None:
             assert self.annotation.labels is not None
             found[spoken] = self.annotation.labels[spoken]
@@ -120,7 +128,7 @@ class Result:
 
 
 def strongest(
-    scores: Tensor, ids: tuple[int, ...], grid: Grid
+    scores: Tensor, ids: tuple[int, ...], guide: Guide
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """The label of every pixel, and its share.
 
@@ -130,16 +138,16 @@ def strongest(
     Args:
         scores: (K, h, w) shares, background first.
         ids: Of the K - 1 objects.
-        grid: How cells lie in the frame.
+        guide: Reads them at pixels.
 
     Returns:
         (H, W) uint8 ids, and (H, W) float32 in [0, 1]; of equal shares, the first wins.
     """
-    best = grid.to_pixels(scores[:1])[0]
+    best = guide.to_pixels(scores[0], torch.ones_like(scores[0], dtype=torch.bool))[2]
     labels = torch.zeros_like(best, dtype=torch.uint8)
     average = scores.sum(0) * ((1 - 1e-4) / len(scores))  # less what rounding may add
     for number, share in zip(ids, scores[1:], strict=True):
-        rows, columns, mine = grid.part_to_pixels(share, (share >= average) & (share > 0))
+        rows, columns, mine = guide.to_pixels(share, (share >= average) & (share > 0))
         held, owner = best[rows, columns], labels[rows, columns]
         owner[mine > held] = number
         torch.maximum(held, mine, out=held)

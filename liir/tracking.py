@@ -112,6 +112,7 @@ class Tracker:
             points=points,
             threshold=self.config.point_threshold,
             annotation=given,
+            guide_radius=self.config.guide_radius,
         )
 
     def state(self) -> dict[str, Any]:

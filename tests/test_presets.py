@@ -98,6 +98,7 @@ def test_paper_is_compact_as_published() -> None:
         "tracking.radius": (20, 14),
         "tracking.topk": (5, None),
         "tracking.feedback": ("soft", "hard"),
+        "tracking.guide_radius": (3, 0),
         "tracking.compact_form": ("mass", "published"),
         "training.similarity": ("cosine", "dot"),
         "training.temperature": (0.07, 1.0),

@@ -15,7 +15,7 @@ ORDER = """
 errors launch heap threads files inputs presets settings frames pictures truncation video_file
 video_writer video
 rle coco labels annotations export jobs
-colour grid position encoder backbones conversion kernel matching affinity blur compactness
+colour grid guide position encoder backbones conversion kernel matching affinity blur compactness
 newcomers memory votes keypoints result spool tracking figures
 evaluation.metrics evaluation.layouts evaluation.youtube evaluation.parts evaluation.joints
 evaluation.stored evaluation.kept evaluation.report evaluation.scoring evaluation.sources

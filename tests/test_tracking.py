@@ -16,7 +16,7 @@ from liir.tracking import Tracker, track
 from liir.video import Frame, Video
 
 SIZE = (40, 56)
-CONFIG = TrackingConfig(size=0, radius=4, topk=5)
+CONFIG = TrackingConfig(size=0, radius=4, topk=5, guide_radius=0)  # noise has no edges to go by
 ONE_TO_ONE = replace(CONFIG, topk=1, feedback="hard")
 
 
@@ -74,6 +74,20 @@ def test_a_moving_texture_is_followed(model):
     assert abs(np.median(rows) - 19.5) < 3
     assert abs(np.median(columns) - (15.5 + 24)) < 3
     assert 150 < len(rows) < 350
+
+
+def test_labels_end_where_colours_do(model):
+    """A box with edges between cells is read back to the pixel; cells alone miss its edges."""
+    still = np.full((4, *SIZE, 3), (90, 120, 60), np.uint8)
+    still[:, 10:27, 14:39] = (140, 100, 80)
+    mask = (still[0, ..., 0] == 140).astype(np.uint8)
+    wrong = [
+        (
+            run(model, still, {0: mask}, replace(CONFIG, guide_radius=radius))[-1].labels != mask
+        ).sum()
+        for radius in (0, 3)
+    ]
+    assert wrong[1] < wrong[0] / 4
 
 
 def test_steps_equal_track(model):
