@@ -30,10 +30,12 @@ _CONTRAST = 0.01
 """Difference of colours, of 1, that counts for little."""
 _STILL = 5e-4
 """Variance of a share in a window where next to nothing ends: it is read linearly."""
+_EVEN = 0.05
+"""Difference between a cell and those beside it below which nothing ends there."""
 
 
 class Guide:
-    """The colours of a frame, and how they vary around each cell.
+    """The colours of a frame, for reading shares at its pixels.
 
     Args:
         rgb: (H, W, 3) uint8.
@@ -44,53 +46,70 @@ class Guide:
     def __init__(self, rgb: NDArray[np.uint8], grid: Grid, radius: int) -> None:
         self.rgb, self.grid, self.radius = rgb, grid, radius
 
-    def to_pixels(self, share: Tensor, cells: Tensor) -> tuple[slice, slice, Tensor]:
+    def read(self, share: Tensor, cells: Tensor) -> tuple[slice, slice, Tensor, Tensor]:
         """A label's share at the pixels in and around some cells.
 
         Args:
             share: (h, w) in [0, 1].
-            cells: (h, w) bool; pixels `radius` cells further are read, too.
+            cells: (h, w) bool; pixels up to `radius` cells further are read, too.
 
         Returns:
-            Rows and columns of the frame, and (rows, columns) float32, hardly outside [0, 1];
-            empty for no cells.
+            Rows and columns of the frame, then (rows, columns) float32 twice: the share read
+            linearly, and what colours add to it, which other labels lose. Empty for no cells.
         """
         if not self.radius or not cells.any():
-            return self.grid.part_to_pixels(share, cells)
-        near, box = _grown(cells, self.radius), _grown(cells, 3 * self.radius + 1)
-        asked = torch.zeros_like(cells)
-        asked[near] = True
-        planes = share.new_zeros(4, *share.shape)
-        planes[:, *box] = self._fit(share[box], box)
-        rows, columns, (*slopes, total) = self.grid.part_to_pixels(planes, asked)
-        for slope, colour in zip(slopes, self._pixels[rows, columns].unbind(-1), strict=True):
-            total.addcmul_(slope, _centred(colour))
-        return rows, columns, total
+            rows, columns, linear = self.grid.part_to_pixels(share, cells)
+            return rows, columns, linear, torch.zeros_like(linear)
+        rows, columns, linear = self.grid.part_to_pixels(share, _filled(cells, self.radius))
+        added = torch.zeros_like(linear)
+        ends = cells & (_most(share) + _most(-share) > _EVEN)
+        if ends.any():
+            box = _grown(ends, 3 * self.radius + 1)
+            planes = share.new_zeros(4, *share.shape)
+            planes[:, *box] = self._fit(share[box], self._colours[:, *box])
+            down, across, (*slopes, change) = self.grid.part_to_pixels(
+                planes, _filled(ends, self.radius)
+            )
+            for slope, colour in zip(slopes, self._pixels[down, across].unbind(-1), strict=True):
+                change.addcmul_(slope, _centred(colour))
+            top, left = down.start - rows.start, across.start - columns.start
+            added[top : top + len(change), left : left + change.shape[1]] = change
+        return rows, columns, linear, added
 
-    def _fit(self, share: Tensor, box: tuple[slice, slice]) -> Tensor:
-        """A share (a, b) as a function of colour: three slopes and an offset, (4, a, b).
+    def _fit(self, share: Tensor, colours: Tensor) -> Tensor:
+        """What is added to a share (a, b), as a function of colour: slopes and offset, (4, a, b).
 
         Those within 2 `radius` of an edge of the box that is none of the frame are not exact.
         """
-        colours, mean = self._colours[:, *box], self._mean[:, *box]
-        products = self._around(torch.cat((share[None], (share * share)[None], share * colours)))
-        centre, square, together = products[0], products[1], products[2:] - products[0] * mean
-        slopes = (self._inverse[:, :, *box] * together).sum(1)
+        pairs = (colours[:, None] * colours).flatten(0, 1)
+        products = (share[None], (share * share)[None], share * colours, colours, pairs)
+        centre, square, together, mean, pairs = self._around(torch.cat(products)).split(
+            (1, 1, 3, 3, 9)
+        )
+        together -= centre * mean
+        scatter = pairs.unflatten(0, (3, 3)) - mean[:, None] * mean
+        slopes = _solved(scatter, together)
         spread = square - centre * centre
-        told = (slopes * together).sum(0)
-        told = told - self._luck[box] * (spread - told)
-        told, spread = self._around(torch.stack((told, spread)))
+        told = (slopes * together).sum(0, keepdim=True)
+        # Three colours tell a part of anything, by chance: the adjusted coefficient has less.
+        told -= 3 / (self._count(share) - 4).clamp_min(1) * (spread - told)
+        told, spread = self._around(torch.cat((told, spread)))
         trust = (told / (spread + _STILL)).clamp(0, 1).sqrt()
         offset = centre - (slopes * mean).sum(0)
-        planes: Tensor = trust * self._around(torch.cat((slopes, offset[None])))
-        planes[3] += (1 - trust) * share
-        return planes
+        planes = self._around(torch.cat((slopes, offset)))
+        planes[3] -= share
+        return planes.mul_(trust)
 
     def _around(self, planes: Tensor) -> Tensor:
         """Means (n, a, b) over the window of each cell, as far as it lies in the box."""
         side, radius = 2 * self.radius + 1, self.radius
         down = F.avg_pool2d(planes, (side, 1), 1, (radius, 0), count_include_pad=False)
         return F.avg_pool2d(down, (1, side), 1, (0, radius), count_include_pad=False)
+
+    def _count(self, share: Tensor) -> Tensor:
+        """Cells (1, a, b) in the window of each."""
+        side, ones = 2 * self.radius + 1, torch.ones_like(share)[None]
+        return F.avg_pool2d(ones, side, 1, self.radius, divisor_override=1)
 
     @cached_property
     def _pixels(self) -> Tensor:
@@ -108,33 +127,31 @@ class Guide:
         )
         return _centred(picture[:, down[:, None], across])
 
-    @cached_property
-    def _mean(self) -> Tensor:
-        """(3, h, w)."""
-        return self._around(self._colours)
 
-    @cached_property
-    def _luck(self) -> Tensor:
-        """(h, w): what three colours tell of anything, by chance, for each part they do not."""
-        ones = torch.ones(1, *self.grid.cells, device=self.grid.device)
-        side, radius = 2 * self.radius + 1, self.radius
-        count = F.avg_pool2d(ones, side, 1, radius, divisor_override=1)[0]
-        return 3 / (count - 4).clamp_min(1)
-
-    @cached_property
-    def _inverse(self) -> Tensor:
-        """(3, 3, h, w), of the covariance of colours in the window of each cell."""
-        pairs = self._colours[:, None] * self._colours  # (3, 3, h, w)
-        means = self._around(pairs.flatten(0, 1)).view_as(pairs)
-        spread = (means - self._mean[:, None] * self._mean).permute(2, 3, 0, 1)
-        floor = _CONTRAST**2 * torch.eye(3, device=spread.device)
-        inverse: Tensor = torch.linalg.inv(spread + floor)
-        return inverse.permute(2, 3, 0, 1).contiguous()
+def _solved(scatter: Tensor, together: Tensor) -> Tensor:
+    """Slopes (3, a, b) by colours with that covariance (3, 3, a, b), with the share (3, a, b)."""
+    floor = _CONTRAST**2 * torch.eye(3, device=scatter.device)
+    slopes: Tensor = torch.linalg.solve(
+        scatter.permute(2, 3, 0, 1) + floor, together.permute(1, 2, 0)
+    )
+    return slopes.permute(2, 0, 1)
 
 
 def _centred(colours: Tensor) -> Tensor:
     """Bytes as floats in [-0.5, 0.5]; squares of small numbers keep more digits."""
     return colours / 255 - 0.5
+
+
+def _most(share: Tensor) -> Tensor:
+    """(h, w), of each cell and those beside it."""
+    return F.max_pool2d(share[None], 3, 1, 1)[0]
+
+
+def _filled(cells: Tensor, reach: int) -> Tensor:
+    """(h, w) bool: the box of `_grown`."""
+    box = torch.zeros_like(cells)
+    box[_grown(cells, reach)] = True
+    return box
 
 
 def _grown(cells: Tensor, reach: int) -> tuple[slice, slice]:

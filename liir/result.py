@@ -95,7 +95,8 @@ class Result:
         channel = 1 + self.ids.index(object_id)
         scores, spoken = self._tracked
         every = torch.ones_like(scores[channel], dtype=torch.bool)
-        share = self._guide.to_pixels(scores[channel], every)[2].cpu().numpy()
+        _, _, linear, added = self._guide.read(scores[channel], every)
+        share = (linear + added).cpu().numpy()
         if spoken is not None and self.annotation is not None:
             share = np.where(spoken, self.annotation.labels == object_id, share)
         clipped: NDArray[np.float32] = np.clip(share, 0, 1).astype(np.float32)
@@ -133,7 +134,8 @@ def strongest(
     """The label of every pixel, and its share.
 
     A label that wins a pixel has at least the average share in one of the cells around it: each
-    object is up-sampled there alone, and many objects cost little more than one.
+    object is up-sampled there alone, and many objects cost little more than one. The background
+    has what colours do not add to objects.
 
     Args:
         scores: (K, h, w) shares, background first.
@@ -143,11 +145,15 @@ def strongest(
     Returns:
         (H, W) uint8 ids, and (H, W) float32 in [0, 1]; of equal shares, the first wins.
     """
-    best = guide.to_pixels(scores[0], torch.ones_like(scores[0], dtype=torch.bool))[2]
-    labels = torch.zeros_like(best, dtype=torch.uint8)
+    best = guide.grid.to_pixels(scores[:1])[0]
     average = scores.sum(0) * ((1 - 1e-4) / len(scores))  # less what rounding may add
-    for number, share in zip(ids, scores[1:], strict=True):
-        rows, columns, mine = guide.to_pixels(share, (share >= average) & (share > 0))
+    parts = []
+    for share in scores[1:]:
+        rows, columns, mine, added = guide.read(share, (share >= average) & (share > 0))
+        best[rows, columns] -= added
+        parts.append((rows, columns, mine.add_(added)))
+    labels = torch.zeros_like(best, dtype=torch.uint8)
+    for number, (rows, columns, mine) in zip(ids, parts, strict=True):
         held, owner = best[rows, columns], labels[rows, columns]
         owner[mine > held] = number
         torch.maximum(held, mine, out=held)
