@@ -44,6 +44,7 @@ AXES: dict[str, dict[str, Any]] = {
     "radius": {"type": int},
     "lasting_margin": {"type": int},
     "feedback": {"choices": ("soft", "hard")},
+    "guide_radius": {"type": int},
 }
 """Fields of `TrackingConfig` that are tuned, and what their options take."""
 

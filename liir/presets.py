@@ -167,7 +167,7 @@ class TrainingConfig:
             "aligned" shifting many more).
         bank_points: Points kept of each; 0 keeps the whole region map ("aligned" shifting does).
         bank_sampling: Where points are taken: "uniform", or more often on "edges".
-        momentum: Of the copy of the region head that encodes negatives.
+        momentum: Of the copy of the region head that encodes negatives; 0: the head itself does.
         shifting: How position is kept from giving other videos away: "none"; "roll" rolls every
             frame's map by an offset of its own (a second pass through the stages); "aligned" takes
             negatives from the query's own window of other videos; "drop" leaves position out.
@@ -313,9 +313,9 @@ def mast() -> Preset:
     )
 
 
-_ALIGNED = TrainingConfig(shifting="aligned", bank_frames=64)
-"""For those who add an `inter_weight`: the best way of shifting, and a cheap one, by
-docs/ablations.md. The published presets above keep the published bank."""
+_ALIGNED = TrainingConfig(shifting="aligned", bank_frames=64, momentum=0.0)
+"""For those who add an `inter_weight`: what is best by docs/ablations.md and docs/training.md.
+The published presets above keep the published bank and its momentum."""
 
 
 def small() -> Preset:

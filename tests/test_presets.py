@@ -116,6 +116,7 @@ def test_base_is_position_with_another_way_of_shifting() -> None:
     assert changed(preset("position"), preset("base")) == {
         "training.shifting": ("roll", "aligned"),
         "training.bank_frames": (1440, 64),
+        "training.momentum": (0.999, 0.0),
     }
 
 

@@ -270,12 +270,13 @@ def area_under_the_curve(positives, negatives):
     return float((below + up_to).float().mean() / 2 / len(negatives))
 
 
-def place_alone(shifting, monkeypatch):
+def place_alone(shifting, monkeypatch, momentum=0.999, lag=0.0):
     """Similarities of own-video and other-video pixels where nothing but place differs.
 
     Every image is the same flat grey, the position map is random. Interior cells: those that the
     padding of the convolutions does not reach. Positives are what a query meets at its own cell of
-    the other frame, negatives what the loss takes from the bank.
+    the other frame, negatives what the loss takes from the bank. `lag` is how far the head that is
+    learned has gone from its copy.
     """
     side, margin = 24, 9
     inside = slice(margin, side - margin)
@@ -290,10 +291,18 @@ def place_alone(shifting, monkeypatch):
     monkeypatch.setattr(module_under_test, "inter_video_loss", watch)
     monkeypatch.setattr(module_under_test, "_edges", lambda plane: interior.expand(4, -1, -1))
     module = objective(
-        shifting=shifting, crop=192, batch=4, bank_frames=16, bank_points=9, bank_sampling="edges"
+        shifting=shifting,
+        crop=192,
+        batch=4,
+        bank_frames=16,
+        bank_points=9,
+        bank_sampling="edges",
+        momentum=momentum,
     ).eval()
     with torch.no_grad():
         module.encoder.position.map.normal_(0, 2.0)
+        weight = module.encoder.region_head.weight
+        weight += lag * weight.std() * torch.randn_like(weight)
         lab, dropped = torch.full((4, 2, 3, 192, 192), 0.3), torch.ones(4, dtype=torch.int64)
         for number in range(10):
             module(lab, dropped, torch.arange(4) + 4 * number, None, True)
@@ -320,6 +329,17 @@ def test_place_alone_tells_no_video_from_another(shifting, monkeypatch):
         assert area > 0.9
     else:
         assert area == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("shifting", ["aligned", "drop"])
+def test_a_copy_that_lags_tells_videos_apart(shifting, monkeypatch):
+    """The same short cut by another door; without momentum it is closed."""
+    lagging, following = (
+        area_under_the_curve(*place_alone(shifting, monkeypatch, momentum, lag=1.0))
+        for momentum in (0.999, 0.0)
+    )
+    assert lagging > 0.9
+    assert following == pytest.approx(0.5, abs=0.05)
 
 
 def test_products_are_rounded_where_features_are() -> None:
