@@ -22,17 +22,9 @@ MOST_GAUSSIANS = 9
 _MAY_BE_ZERO = {
     *("first", "size", "point_threshold", "gaussians", "seed", "warmup", "rival_margin"),
     *("annotated", "lasting_margin", "guide_radius"),
-    *(
-        "weight_decay",
-        "momentum",
-        "inter_weight",
-        "compact_weight",
-        "second_stage",
-        "bank_points",
-        "explosion",
-    ),
+    *("weight_decay", "inter_weight", "compact_weight", "second_stage", "bank_points", "explosion"),
     *("view_share", "view_rotation", "view_shear", "view_shift", "view_perspective", "view_bend"),
-    *("view_light", "view_colour", "cache_mib"),
+    *("view_light", "view_colour", "cache_mib", "momentum"),
     *("grey_share", "light", "cover", "contrast_weight", "average"),
 }
 _MOST = {"view_share": 1, "view_perspective": 0.4, "view_light": 1, "view_colour": 1}
