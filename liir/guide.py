@@ -32,6 +32,8 @@ _STILL = 5e-4
 """Variance of a share in a window where next to nothing ends: it is read linearly."""
 _EVEN = 0.05
 """Difference between a cell and those beside it below which nothing ends there."""
+_FIRST, _SECOND = [0, 0, 0, 1, 1, 2], [0, 1, 2, 1, 2, 2]
+"""Every pair of two of the three colours."""
 
 
 class Guide:
@@ -81,14 +83,11 @@ class Guide:
 
         Those within 2 `radius` of an edge of the box that is none of the frame are not exact.
         """
-        pairs = (colours[:, None] * colours).flatten(0, 1)
-        products = (share[None], (share * share)[None], share * colours, colours, pairs)
-        centre, square, together, mean, pairs = self._around(torch.cat(products)).split(
-            (1, 1, 3, 3, 9)
-        )
+        pairs = colours[_FIRST] * colours[_SECOND]
+        products = torch.cat((share[None], (share * share)[None], share * colours, colours, pairs))
+        centre, square, together, mean, pairs = self._around(products).split((1, 1, 3, 3, 6))
         together -= centre * mean
-        scatter = pairs.unflatten(0, (3, 3)) - mean[:, None] * mean
-        slopes = _solved(scatter, together)
+        slopes = _solved(pairs - mean[_FIRST] * mean[_SECOND], together)
         spread = square - centre * centre
         told = (slopes * together).sum(0, keepdim=True)
         # Three colours tell a part of anything, by chance: the adjusted coefficient has less.
@@ -109,7 +108,7 @@ class Guide:
     def _count(self, share: Tensor) -> Tensor:
         """Cells (1, a, b) in the window of each."""
         side, ones = 2 * self.radius + 1, torch.ones_like(share)[None]
-        return F.avg_pool2d(ones, side, 1, self.radius, divisor_override=1)
+        return side**2 * F.avg_pool2d(ones, side, 1, self.radius)
 
     @cached_property
     def _pixels(self) -> Tensor:
@@ -129,12 +128,28 @@ class Guide:
 
 
 def _solved(scatter: Tensor, together: Tensor) -> Tensor:
-    """Slopes (3, a, b) by colours with that covariance (3, 3, a, b), with the share (3, a, b)."""
-    floor = _CONTRAST**2 * torch.eye(3, device=scatter.device)
-    slopes: Tensor = torch.linalg.solve(
-        scatter.permute(2, 3, 0, 1) + floor, together.permute(1, 2, 0)
-    )
-    return slopes.permute(2, 0, 1)
+    """Slopes by three colours, from their covariances and those with the share.
+
+    Written out (L D L^T), as not every device solves small systems.
+
+    Args:
+        scatter: (6, a, b), of the pairs `_FIRST` and `_SECOND`.
+        together: (3, a, b).
+
+    Returns:
+        (3, a, b).
+    """
+    rr, rg, rb, gg, gb, bb = scatter
+    rr, gg, bb = (variance + _CONTRAST**2 for variance in (rr, gg, bb))
+    green, blue = rg / rr, rb / rr
+    gg = gg - green * rg
+    both = (gb - blue * rg) / gg
+    bb = bb - blue * rb - both * both * gg
+    red = together[0]
+    second = together[1] - green * red
+    third = (together[2] - blue * red - both * second) / bb
+    second = second / gg - both * third
+    return torch.stack((red / rr - green * second - blue * third, second, third))
 
 
 def _centred(colours: Tensor) -> Tensor:

@@ -145,18 +145,19 @@ def strongest(
     Returns:
         (H, W) uint8 ids, and (H, W) float32 in [0, 1]; of equal shares, the first wins.
     """
-    best = guide.grid.to_pixels(scores[:1])[0]
+    ground = guide.grid.to_pixels(scores[:1])[0]
+    best = torch.zeros_like(ground)
+    labels = torch.zeros_like(ground, dtype=torch.uint8)
     average = scores.sum(0) * ((1 - 1e-4) / len(scores))  # less what rounding may add
-    parts = []
-    for share in scores[1:]:
+    for number, share in zip(ids, scores[1:], strict=True):
         rows, columns, mine, added = guide.read(share, (share >= average) & (share > 0))
-        best[rows, columns] -= added
-        parts.append((rows, columns, mine.add_(added)))
-    labels = torch.zeros_like(best, dtype=torch.uint8)
-    for number, (rows, columns, mine) in zip(ids, parts, strict=True):
+        ground[rows, columns] -= added
+        mine += added
         held, owner = best[rows, columns], labels[rows, columns]
         owner[mine > held] = number
         torch.maximum(held, mine, out=held)
+    labels[ground >= best] = 0
+    best = torch.maximum(best, ground)
     return labels.cpu().numpy(), best.clamp_(0, 1).cpu().numpy()
 
 
