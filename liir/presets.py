@@ -7,14 +7,14 @@ one `Preset` made of the three. Nothing here imports torch, so that reading a pr
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from liir.errors import InputError
+from liir.inputs import nearest
 
 Similarity = Literal["cosine", "dot"]
 Shifting = Literal["none", "roll", "aligned", "drop"]
@@ -147,6 +147,7 @@ class TrainingConfig:
             below, the colours that are rebuilt stay those of the frames (see `disguise`).
         light: Change of contrast, and half of it in brightness, of each frame by itself.
         cover: Share of the samples with something in front of a part of the target.
+        pieces: Share with a piece of their frames that moves on its own (see `learning.pieces`).
         contrast_weight: Factor on contrast over cells whose match is known; needs a `view_share`,
             photographs, or a
         teacher: Weights, by the names that `liir.load` knows, whose matches are taught, too: from
@@ -209,6 +210,7 @@ class TrainingConfig:
     grey_share: float = 0.0
     light: float = 0.0
     cover: float = 0.0
+    pieces: float = 0.0
     contrast_weight: float = 0.0
     teacher: str = ""
     learning_rate: float = 1e-3
@@ -341,7 +343,7 @@ def preset(name: str) -> Preset:
     """
     if name not in PRESETS:
         raise InputError(
-            f"unknown preset {name!r}{_nearest(name, PRESETS)} (there are: {', '.join(PRESETS)})"
+            f"unknown preset {name!r}{nearest(name, PRESETS)} (there are: {', '.join(PRESETS)})"
         )
     return PRESETS[name]()
 
@@ -374,7 +376,7 @@ def _build(kind: Any, values: Mapping[str, Any]) -> Any:
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     for name, value in fields.items():
         if name not in hints:
-            raise InputError(f"{kind.__name__} has no field {name!r}{_nearest(name, hints)}")
+            raise InputError(f"{kind.__name__} has no field {name!r}{nearest(name, hints)}")
         if not _fits(value, hints[name]):
             raise InputError(f"{kind.__name__}.{name} cannot be {value!r}; see its documentation")
     return kind(**fields)
@@ -393,8 +395,3 @@ def _fits(value: Any, hint: Any) -> bool:
     # A whole number will do for a float, but a truth value is no number.
     number = isinstance(value, (int, float) if hint is float else hint)
     return number and not isinstance(value, bool)
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""

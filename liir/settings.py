@@ -25,10 +25,10 @@ _MAY_BE_ZERO = {
     *("weight_decay", "inter_weight", "compact_weight", "second_stage", "bank_points", "explosion"),
     *("view_share", "view_rotation", "view_shear", "view_shift", "view_perspective", "view_bend"),
     *("view_light", "view_colour", "cache_mib", "momentum"),
-    *("grey_share", "light", "cover", "contrast_weight", "average"),
+    *("grey_share", "light", "cover", "pieces", "contrast_weight", "average"),
 }
 _MOST = {"view_share": 1, "view_perspective": 0.4, "view_light": 1, "view_colour": 1}
-_MOST |= {"grey_share": 1, "light": 1, "cover": 1, "average": 0.99999}
+_MOST |= {"grey_share": 1, "light": 1, "cover": 1, "pieces": 1, "average": 0.99999}
 _MOST |= {"momentum": 1, "second_stage": 1, "guide_radius": 32}
 
 

@@ -79,7 +79,7 @@ def test_what_cannot_be_is_told(text: str, told: str) -> None:
 
 
 def test_the_nearest_of_all_parts_is_named() -> None:
-    with pytest.raises(InputError, match="'position'"):
+    with pytest.raises(InputError, match="did you mean position"):
         parse_settings(["positoin=none"], "training", "model")
 
 

@@ -23,7 +23,7 @@ evaluation.flow evaluation.benchmarks
 learning.batch_norm learning.distributed
 learning.shards learning.places learning.shots learning.draws learning.views learning.frame_cache
 learning.clips learning.faults learning.negatives learning.reconstruction learning.disguise
-learning.contrast learning.teacher learning.objective
+learning.pieces learning.contrast learning.teacher learning.objective
 learning.samples learning.monitor learning.checkpoint learning.widening learning.start
 learning.schedule learning.signals learning.loading learning.guard learning.trainer
 learning.adapting evaluation.plans evaluation.ablation evaluation.session

@@ -226,7 +226,7 @@ class Monitor:
         features = features.float().unflatten(0, batch.rgb.shape[:2])
         pictures = {
             "reconstruction": draw_reconstruction(batch, self.objective.shown, features, config),
-            "affinity": draw_affinity(batch, features, config),
+            "affinity": draw_affinity(self.objective.shown[0], features, config),
         }
 
         def show(writer: SummaryWriter) -> None:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from liir.encoder import Encoder
 from liir.errors import InputError
-from liir.learning import disguise
+from liir.learning import disguise, pieces
 from liir.learning.contrast import contrast_loss
 from liir.learning.distributed import Team
 from liir.learning.negatives import Bank, negative_lse, window_lse
@@ -106,8 +106,8 @@ class Objective(nn.Module):
         teacher: Shows matches that contrast learns from. Its weights are no part of the state.
 
     Attributes:
-        shown: Of the last pass, for pictures of it: (B, T, 3, H, W) what the network got, and
-            (B, T, 1, H, W) what was hidden.
+        shown: Of the last pass, for pictures of it: the frames and what the network got of them,
+            (B, T, 3, H, W) each, and what was hidden, (B, T, 1, H, W).
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Objective(nn.Module):
             self.average = copy.deepcopy(self.encoder).requires_grad_(False)
         self.bank: Bank | None = None
         self._fresh: tuple[Tensor, Tensor] | None = None
-        self.shown: tuple[Tensor, Tensor] | None = None
+        self.shown: tuple[Tensor, Tensor, Tensor] | None = None
         if preset.training.inter_weight > 0:
             self.bank = Bank(*bank_shape(preset.training), preset.model.region_channels)
 
@@ -171,6 +171,8 @@ class Objective(nn.Module):
         config = self.preset.training
         batch, frames = lab.shape[:2]
         assert batch == len(self.team.slots(config.batch)), "not this process's share of the batch"
+        if config.pieces:
+            lab = self._with_pieces(lab, correspondence)
         if config.rebuild == "lightness":
             shown, hidden = split_lightness(lab)
         else:
@@ -182,7 +184,7 @@ class Objective(nn.Module):
         seen = shown.flatten(0, 1)
         if config.rebuild == "colour":
             seen = drop_channel(seen, dropped.repeat_interleave(frames))
-        self.shown = seen.unflatten(0, (batch, frames)), hidden
+        self.shown = lab, seen.unflatten(0, (batch, frames)), hidden
         if self.teacher is not None and correspondence is not None:
             taught = self.teacher.places(lab, window)
             correspondence = torch.where(correspondence.isfinite(), correspondence, taught)
@@ -223,6 +225,15 @@ class Objective(nn.Module):
                 self._fresh = self._points(slow, hidden[:, -1]), videos
         # All are means over samples, of which this process has some.
         return {name: batch / config.batch * loss for name, loss in losses.items()}
+
+    def _with_pieces(self, lab: Tensor, correspondence: Tensor | None) -> Tensor:
+        """`lab` with pieces that move on their own, but where matches are known."""
+        batch, frames = self.preset.training.batch, lab.shape[1]
+        chances = self._mine(torch.rand(batch, pieces.CHANCES)).to(lab.device)
+        places = self._mine(torch.rand(batch, frames, pieces.PLACE)).to(lab.device)
+        if correspondence is not None:
+            chances[correspondence.isfinite().flatten(1).any(1), 0] = 1.0
+        return pieces.with_pieces(lab, self.preset.training.pieces, chances, places)
 
     def _mine(self, drawn: Tensor) -> Tensor:
         """This process's part of what is drawn for the whole batch, so that all draw the same."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from liir.affinity import blocks, mass, row
-from liir.colour import lab_to_rgb, rgb_to_lab
+from liir.colour import lab_to_rgb
 from liir.figures import Picture, contact_sheet, draw_heat, draw_overlay
 from liir.grid import STRIDE
 from liir.learning.clips import Batch
@@ -23,7 +23,7 @@ SAMPLES = 4
 
 @torch.no_grad()
 def draw_reconstruction(
-    batch: Batch, shown: tuple[Tensor, Tensor], features: Tensor, config: TrainingConfig
+    batch: Batch, shown: tuple[Tensor, Tensor, Tensor], features: Tensor, config: TrainingConfig
 ) -> Picture:
     """A row for each of some samples: what the network saw, what it rebuilt, where it is wrong.
 
@@ -36,11 +36,11 @@ def draw_reconstruction(
     Returns:
         (H', W', 3) uint8.
     """
-    rgb = batch.rgb[:SAMPLES].to(features.device)
+    lab, seen, hidden = (each[:SAMPLES] for each in shown)
+    seen = seen[:, -1]
     colour = config.rebuild == "colour"
-    dropped = batch.dropped[: len(rgb)].to(features.device)
-    features = normalise(features[: len(rgb)], config.similarity)
-    seen, hidden = shown[0][: len(rgb), -1], shown[1][: len(rgb)]
+    dropped = batch.dropped[:SAMPLES].to(features.device)
+    features = normalise(features[:SAMPLES], config.similarity)
     rebuilt, _ = reconstruct(
         features[:, -1],
         features[:, :-1],
@@ -48,9 +48,9 @@ def draw_reconstruction(
         radius=config.radius,
         temperature=config.temperature,
     )
-    rebuilt = enlarge(rebuilt, *rgb.shape[-2:])  # (B, 1, H, W)
+    rebuilt = enlarge(rebuilt, *lab.shape[-2:])  # (B, 1, H, W)
     wrong = (rebuilt - hidden[:, -1])[:, 0]  # 0.25 is a strong change of colour
-    guess = rgb_to_lab(rgb[:, -1])
+    guess = lab[:, -1].clone()
     guess[torch.arange(len(guess)), dropped if colour else 0] += wrong
     wrong = wrong.abs()
     # As the network got it, but for the factors on what is left.
@@ -58,8 +58,8 @@ def draw_reconstruction(
     if colour:
         seen = seen / torch.where(grey, 3.0, 1.5)[:, None, None, None]
     tiles = []
-    for b in range(len(rgb)):
-        before, now = _picture(rgb[b, 0]), _picture(rgb[b, -1])
+    for b in range(len(lab)):
+        before, now = (_picture(lab_to_rgb(lab[b, t])) for t in (0, -1))
         lost = "ab"[int(dropped[b]) - 1] if colour else "brightness"
         gone = "colour" if colour and grey[b] else lost
         tiles += [
@@ -73,11 +73,11 @@ def draw_reconstruction(
 
 
 @torch.no_grad()
-def draw_affinity(batch: Batch, features: Tensor, config: TrainingConfig) -> Picture:
+def draw_affinity(lab: Tensor, features: Tensor, config: TrainingConfig) -> Picture:
     """Pairs of pictures: the middle cell of a target, and where its mass goes in the reference.
 
     Args:
-        batch: Of B samples; the last frame of each is the target.
+        lab: (B, T, 3, H, W) the frames; the last one of each sample is the target.
         features: (B, T, C, h, w) float32, those of the step.
         config: Of the run.
 
@@ -100,7 +100,7 @@ def draw_affinity(batch: Batch, features: Tensor, config: TrainingConfig) -> Pic
         )
         first = mass(found.tally, len(sample) - 1, cells, sample.device)[0]
         most = float(first.max())
-        now, before = _picture(batch.rgb[b, -1]), _picture(batch.rgb[b, 0])
+        now, before = (_picture(lab_to_rgb(lab[b, t])) for t in (-1, 0))
         heat = blocks((first / most).sqrt(), *before.shape[:2]).numpy()
         caption = f"largest share {most:.2f}"
         tiles += [(draw_overlay(now, points=spot), "target"), (draw_heat(before, heat), caption)]
@@ -108,7 +108,6 @@ def draw_affinity(batch: Batch, features: Tensor, config: TrainingConfig) -> Pic
 
 
 def _picture(rgb: Tensor) -> Picture:
-    """(3, H, W), uint8 or in [0, 1], as (H, W, 3) uint8."""
-    if rgb.is_floating_point():
-        rgb = (255 * rgb).round().to(torch.uint8)
+    """(3, H, W) in [0, 1] as (H, W, 3) uint8."""
+    rgb = (255 * rgb).round().to(torch.uint8)
     return np.ascontiguousarray(rgb.permute(1, 2, 0).cpu().numpy())

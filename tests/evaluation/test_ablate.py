@@ -167,7 +167,7 @@ def test_bad_input(run: Run, world: Path, weights: Path, tmp_path: Path) -> None
         (("ladder", davis, *feed, "--budget", 1, "--steps", 2), "either --budget"),
         (("ladder", davis, *feed, "--steps", 0), "--steps 0: give a positive number"),
         (("ladder", davis, *feed, "--seeds", 1, 1), "--seeds: give different"),
-        (("ladder", davis, *feed, "--set", "bach=1"), "no field 'bach'; did you mean 'batch'"),
+        (("ladder", davis, *feed, "--set", "bach=1"), "no field 'bach'; did you mean batch"),
     ]:
         done = run("ablate", *words)
         assert done.code == 2, words

@@ -98,7 +98,7 @@ def test_a_grid_of_training_scores_what_it_trains() -> None:
         ([], "give --grid FIELD=A,B,C"),
         (["topk"], "two values or more"),
         (["topk=5"], "two values or more"),
-        (["topkk=5,6"], "no field 'topkk'; did you mean 'topk'"),
+        (["topkk=5,6"], "no field 'topkk'; did you mean topk"),
         (["topk=5,many"], "topk is"),
         (["topk=5,6", "tracking.topk=7,8"], "is an axis already"),
         (["seed=0,1"], "--seeds"),

@@ -44,7 +44,13 @@ CASES = {
     "edges": tiny(presets.inter(), bank_sampling="edges"),
     **{kind: tiny(presets.inter(), shifting=kind) for kind in ("none", "aligned", "drop")},
     "beyond": tiny(
-        presets.inter(), cover=0.5, light=0.2, grey_share=0.3, average=0.9, contrast_weight=1.0
+        presets.inter(),
+        cover=0.5,
+        light=0.2,
+        grey_share=0.3,
+        pieces=0.5,
+        average=0.9,
+        contrast_weight=1.0,
     ),
 }
 TRAINED = Preset(

@@ -126,6 +126,17 @@ def test_what_is_covered_is_not_missed():
     assert loss(other)[0] != pytest.approx(once, rel=1e-2)
 
 
+def test_no_piece_hides_a_match_that_is_known():
+    """Where a sample's matches are given, its frames stay as they are; the others' do not."""
+    module = objective(pieces=1.0, contrast_weight=1.0)
+    lab = torch.rand(2, 2, 3, 32, 32) - 0.5
+    places = torch.full((2, 8, 8, 2), torch.nan)
+    places[1, 3, 3] = 12.0
+    module(lab, torch.tensor([1, 2]), torch.tensor([1, 2]), None, False, places)
+    changed = (module.shown[0] != lab).flatten(2).any(2)
+    assert changed.tolist() == [[True, True], [False, False]]
+
+
 def test_both_frames_are_rebuilt_from_each_other():
     """The same as the mean of a batch and of that batch backwards."""
     changes = {"inter_weight": 0.0, "compact_weight": 0.0}

@@ -112,7 +112,7 @@ def test_the_whole_objective_resumes_bit_for_bit(
 def test_what_is_beyond_the_paper_resumes_bit_for_bit(clip: Path, tmp_path: Path) -> None:
     """Choices of what to cover, the mean over steps, several references, views, a teacher."""
     changes = {"cover": 0.5, "light": 0.2, "grey_share": 0.3, "average": 0.9, "references": 2}
-    changes |= {"contrast_weight": 1.0, "view_share": 0.5, "teacher": "random:small"}
+    changes |= {"pieces": 0.5, "contrast_weight": 1.0, "view_share": 0.5, "teacher": "random:small"}
     beyond = replace(TINY, training=replace(TINY.training, **changes))
     train([clip], beyond, tmp_path / "whole", steps=6, workers=0)
     train([clip], beyond, tmp_path / "half", steps=6, workers=0, progress=kill_at(3))

@@ -31,7 +31,7 @@ def batch() -> tuple[Batch, torch.Tensor]:
 
 def shown(
     given: Batch, config: TrainingConfig = CONFIG
-) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
+) -> tuple[tuple[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]:
     """What an objective with those settings says it has shown and hidden; and what it got."""
     tiny = ModelConfig(width=0.125, position="none")
     training = replace(config, batch=2, crop=64)
@@ -80,7 +80,7 @@ def test_a_frame_is_shown_as_the_network_saw_it(change: dict[str, float], factor
     given, features = batch()
     config = replace(CONFIG, **change)
     what, got = shown(given, config)
-    assert torch.equal(what[0], got)
+    assert torch.equal(what[1], got)
     found = tiles(draw_reconstruction(given, what, features, config), 5, 2)
     seen = (255 * lab_to_rgb(got[:, 1] / factor)).round().permute(0, 2, 3, 1).numpy()
     assert (found[:, 2] == seen).all()
@@ -88,11 +88,28 @@ def test_a_frame_is_shown_as_the_network_saw_it(change: dict[str, float], factor
         assert np.ptp(found[:, 2].astype(int), axis=-1).max() <= 1  # no colour
 
 
+def test_pieces_are_part_of_the_frames() -> None:
+    given, features = batch()
+    config = replace(CONFIG, pieces=1.0)
+    what, _ = shown(given, config)
+    found = tiles(draw_reconstruction(given, what, features, config), 5, 2)
+    for column, frame in ((0, 0), (1, -1)):
+        drawn = (255 * lab_to_rgb(what[0][:, frame])).round().permute(0, 2, 3, 1).numpy()
+        assert (found[:, column] == drawn).all()
+        plain = given.rgb[:, frame].permute(0, 2, 3, 1).numpy()
+        assert 0.01 < (found[:, column] != plain).any(-1).mean() < 0.5
+    pieces = (what[0] != rgb_to_lab(given.rgb)).any(2)[:, :, None]
+    for one, other in zip(what[1:], shown(given)[0][1:], strict=True):  # seen, and rebuilt
+        changed = (one != other).any(2, keepdim=True)
+        assert changed.any()
+        assert not changed[~pieces].any()
+
+
 def test_brightness_is_shown_where_that_is_rebuilt() -> None:
     given, features = batch()
     config = replace(CONFIG, rebuild="lightness")
     what, got = shown(given, config)
-    assert torch.equal(what[0], got)
+    assert torch.equal(what[1], got)
     found = tiles(draw_reconstruction(given, what, features, config), 5, 2)
     target = given.rgb[:, 1].permute(0, 2, 3, 1).numpy().astype(int)
     inner = np.s_[:, 8:40, 8:40]
@@ -107,7 +124,7 @@ def test_brightness_is_shown_where_that_is_rebuilt() -> None:
 
 def test_mass_is_shown_where_it_goes() -> None:
     given, features = batch()
-    found = tiles(draw_affinity(given, features, CONFIG), 4, 1)[0]
+    found = tiles(draw_affinity(rgb_to_lab(given.rgb), features, CONFIG), 4, 1)[0]
     for target, heat in (found[:2], found[2:]):
         assert (target[31:34, 31:34].astype(int).max(axis=2) > 0).all()
         # The middle cell lay two cells further right before.

@@ -268,7 +268,7 @@ def test_presets_are_checked(clip: Path, tmp_path: Path) -> None:
         preset = replace(TINY, training=replace(TINY.training, **change))
         with pytest.raises(InputError, match=message):
             train([clip], preset, tmp_path / "run", steps=2, workers=0)
-    with pytest.raises(InputError, match="did you mean 'small'"):
+    with pytest.raises(InputError, match="did you mean small"):
         train([clip], "smal", tmp_path / "run", steps=2, workers=0)
     assert not (tmp_path / "run").exists()
 

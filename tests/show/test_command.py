@@ -83,7 +83,7 @@ def test_every_figure_is_told(run: Run) -> None:
         ("affinity {w}/clip.mp4 --frame 0 --at 3,1 --out {o}.png", "is the annotated one"),
         ("features {w}/none.mp4 --out {o}.png", "no such file or folder"),
         ("features {w}/clip.mp4 --start 9 --out {o}.png", "from frame 9 on there is none"),
-        ("features {w}/clip.mp4 --set radus=3 --out {o}.png", "did you mean 'radius'?"),
+        ("features {w}/clip.mp4 --set radus=3 --out {o}.png", "did you mean radius?"),
         ("curves {w}/masks --out {o}.png", "holds no log.jsonl"),
         ("curves --out {o}.png", "nothing to draw"),
     ],
