@@ -68,6 +68,9 @@ def show_curves(
                 axes.plot(where, values, alpha=0.2, linewidth=0.8, color=style["color"])
             factor = 100 if scored else 1
             axes.plot(where, factor * _smoothed(values, window), linewidth=1.6, **style)
+        low, high = axes.get_ylim()
+        if high - low < 1e-6 * abs(high):  # all the same but for rounding, which is not to be seen
+            axes.set_ylim(min(0, 2 * low), max(0, 2 * high))
         axes.set_xlabel("hours of training" if over == "hours" else "steps", fontsize=10)
     for axes in panels[len(keys) :]:
         axes.set_visible(False)

@@ -89,3 +89,16 @@ def test_each_run_has_a_line_and_only_what_is_told_a_panel(tmp_path: Path) -> No
     assert both[2] > 1.5 * height  # a fourth panel begins a second row
     with pytest.raises(InputError, match="--smooth 0: give 1 or more"):
         show_curves([one], tmp_path / "c.png", smooth=0)
+
+
+def test_what_only_rounding_moves_is_a_flat_line(tmp_path: Path) -> None:
+    drawn = []
+    for name, least in (("one", 1e-12), ("two", 1e-11)):
+        values = [3.94 + least * (i % 3) for i in range(1, 9)]
+        run = write(
+            tmp_path / name / "run", [entry(i + 1, bank_age=v) for i, v in enumerate(values)]
+        )
+        show_curves([run], tmp_path / f"{name}.png")
+        with Image.open(tmp_path / f"{name}.png") as image:
+            drawn.append(np.asarray(image))
+    assert (drawn[0] == drawn[1]).all()
