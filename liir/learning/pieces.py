@@ -60,7 +60,7 @@ def with_pieces(lab: Tensor, share: float, chances: Tensor, places: Tensor) -> T
     piece = _tinted(piece, chances[:, 11:])
     front = _outline(down[..., None], right[:, :, None], radii, chances[:, 7:11])
     front = front * (chances[:, 0] < share)[:, None, None, None]
-    return torch.lerp(lab, piece, front[:, :, None])
+    return torch.lerp(lab, piece, front[:, :, None].to(lab))
 
 
 def _tinted(lab: Tensor, chances: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ CASES = {
         cover=0.5,
         light=0.2,
         grey_share=0.3,
-        pieces=0.5,
+        pieces=0.9,
         average=0.9,
         contrast_weight=1.0,
     ),
