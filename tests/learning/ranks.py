@@ -97,7 +97,7 @@ def measure(config: Preset, team: Team) -> dict[str, Any]:
         lab = torch.rand(BATCH, 2, 3, 32, 32, generator=rng).double() - 0.5
         videos = torch.tensor([7, 2 * seed, 2 * seed + 1])  # one video in every batch
         places = 28 * torch.rand(BATCH, 8, 8, 2, generator=rng).double()
-        places[0] = torch.nan  # one pair is no two views
+        places[-1] = torch.nan  # one pair is no two views
         module.zero_grad()
         dropped = torch.tensor([1, 2, 2])
         with patched(Tensor, "float", Tensor.double):
