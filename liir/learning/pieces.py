@@ -15,7 +15,8 @@ import math
 import torch
 from torch import Tensor
 
-CHANCES = 15
+_PARTS = (1, 2, 2, 2, 4, 4)
+CHANCES = sum(_PARTS)
 """Numbers in [0, 1) that decide about a sample, those of a frame's place aside."""
 PLACE = 2
 """Numbers in [0, 1) that decide where the piece is in a frame."""
@@ -43,11 +44,12 @@ def with_pieces(lab: Tensor, share: float, chances: Tensor, places: Tensor) -> T
     way = _WAY * side * (2 * places - 1)
     way[:, -1] = 0
     way = way.round()  # whole pixels: a piece is not blurred
+    some, sizes, to, source, outline, tint = chances.split(_PARTS, dim=1)
     least, most = _RADII
-    radii = side * (least + (most - least) * chances[:, 1:3])
+    radii = side * (least + (most - least) * sizes)
     margin = (radii.amax(1, keepdim=True) * (1 + _WAVE) + _WAY * side).clamp_max(side / 2)
     room = torch.tensor((height, width), device=device) - 1 - 2 * margin
-    to, source = (margin + room.clamp_min(0) * chances[:, i : i + 2] for i in (3, 5))
+    to, source = (margin + room.clamp_min(0) * each for each in (to, source))
     y, x = (torch.arange(n, device=device, dtype=torch.float32) for n in (height, width))
     # Seen from the piece's middle, in each frame.
     down = y - (to[:, None, :1] + way[..., :1])  # (B, T, H)
@@ -57,9 +59,9 @@ def with_pieces(lab: Tensor, share: float, chances: Tensor, places: Tensor) -> T
     b = torch.arange(batch, device=device)[:, None, None, None]
     target = lab[:, -1].permute(0, 2, 3, 1)
     piece = target[b, rows[..., None], columns[:, :, None]].permute(0, 1, 4, 2, 3)
-    piece = _tinted(piece, chances[:, 11:])
-    front = _outline(down[..., None], right[:, :, None], radii, chances[:, 7:11])
-    front = front * (chances[:, 0] < share)[:, None, None, None]
+    piece = _tinted(piece, tint)
+    front = _outline(down[..., None], right[:, :, None], radii, outline)
+    front = front * (some < share)[..., None, None]
     return torch.lerp(lab, piece, front[:, :, None].to(lab))
 
 
