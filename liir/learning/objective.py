@@ -25,6 +25,7 @@ from liir.learning.reconstruction import (
     REGION_STRIDE,
     drop_channel,
     hidden_colours,
+    in_reach,
     inter_video_loss,
     intra_video_losses,
     split_lightness,
@@ -161,8 +162,9 @@ class Objective(nn.Module):
             videos: (B,) int64 identity of each sample's video.
             window: (B, 4) or None, see `Position.forward`.
             second: Whether the second stage has begun.
-            correspondence: (B, h, w, 2) of the batch, where contrast is wanted; NaN where the
-                teacher is asked, if there is one.
+            correspondence: (B, h, w, 2) of the batch, NaN where nothing is known (a teacher is
+                asked then, if there is one). Where it is, and lies beyond the window, nothing has
+                to be rebuilt.
 
         Returns:
             The losses by name, float32 scalars, each with its weight; their sum is minimised. Of
@@ -177,10 +179,7 @@ class Objective(nn.Module):
             shown, hidden = split_lightness(lab)
         else:
             shown, hidden = lab, hidden_colours(lab, dropped)
-        free = None
-        if disguise.wanted(config):
-            chances = self._mine(torch.rand(config.batch, frames, disguise.CHANCES))
-            shown, free = disguise.disguised(shown, chances.to(lab.device), config)
+        shown, free = self._disguised(shown, correspondence)
         seen = shown.flatten(0, 1)
         if config.rebuild == "colour":
             seen = drop_channel(seen, dropped.repeat_interleave(frames))
@@ -234,6 +233,19 @@ class Objective(nn.Module):
         if correspondence is not None:
             chances[correspondence.isfinite().flatten(1).any(1), 0] = 1.0
         return pieces.with_pieces(lab, self.preset.training.pieces, chances, places)
+
+    def _disguised(
+        self, lab: Tensor, correspondence: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """What the network is shown; which of the target's pixels can be rebuilt, None for all."""
+        config, free = self.preset.training, None
+        if disguise.wanted(config):
+            chances = self._mine(torch.rand(config.batch, lab.shape[1], disguise.CHANCES))
+            lab, free = disguise.disguised(lab, chances.to(lab.device), config)
+        if correspondence is not None and bool(correspondence.isfinite().any()):
+            reached = in_reach(correspondence, config.radius)
+            free = reached if free is None else free & reached
+        return lab, free
 
     def _mine(self, drawn: Tensor) -> Tensor:
         """This process's part of what is drawn for the whole batch, so that all draw the same."""

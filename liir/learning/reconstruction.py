@@ -84,6 +84,27 @@ def colour_loss(
     return shares.mean()
 
 
+def in_reach(correspondence: Tensor, radius: int) -> Tensor:
+    """Which pixels of a target can be rebuilt from a window around them.
+
+    Args:
+        correspondence: (B, h, w, 2) x, y in pixels of the reference, where each cell of the target
+            lies; NaN where it lies outside, and everywhere in samples of which it is not known.
+        radius: Of the window, in cells.
+
+    Returns:
+        (B, 1, H, W) bool, H = s h: all of a sample of which nothing is known.
+    """
+    rows, columns = (
+        torch.arange(n, device=correspondence.device) for n in correspondence.shape[1:3]
+    )
+    cells = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
+    near = (correspondence / STRIDE - cells).abs().amax(dim=-1) <= radius  # NaN is not
+    unknown = ~correspondence.isfinite().flatten(1).any(dim=1)
+    reached = near | unknown[:, None, None]
+    return reached.repeat_interleave(STRIDE, 1).repeat_interleave(STRIDE, 2)[:, None]
+
+
 def hidden_colours(lab: Tensor, dropped: Tensor) -> Tensor:
     """The channel that the network did not see: (B, T, 3, H, W) and (B,) to (B, T, 1, H, W)."""
     samples = torch.arange(len(lab), device=lab.device)

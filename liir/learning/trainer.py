@@ -322,14 +322,13 @@ class _Run:
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         self.objective.train()
         crop = self.preset.model.position_fit == "crop"
-        contrast = self.preset.training.contrast_weight > 0
         losses: dict[str, Tensor] = self.parallel(
             rgb_to_lab(batch.rgb.to(self.device)),  # (B, T, 3, H, W)
             batch.dropped.to(self.device),
             batch.videos.to(self.device),
             batch.window.to(self.device) if crop else None,
             self._in_second_stage(),
-            batch.correspondence.to(self.device) if contrast else None,
+            batch.correspondence.to(self.device),
         )
         return losses
 

@@ -126,6 +126,38 @@ def test_what_is_covered_is_not_missed():
     assert loss(other)[0] != pytest.approx(once, rel=1e-2)
 
 
+def test_what_the_references_do_not_show_is_not_missed():
+    """Where matches are known and lie beyond the window, colours may be any."""
+    changes = {"inter_weight": 0.5, "compact_weight": 0.0, "bank_frames": 2, "shifting": "none"}
+    generator = torch.Generator().manual_seed(3)
+    lab = torch.rand(2, 2, 3, 32, 32, generator=generator) - 0.5
+    places = torch.full((2, 8, 8, 2), torch.nan)
+    y, x = torch.meshgrid(torch.arange(8), torch.arange(8), indexing="ij")
+    places[1] = 4.0 * torch.stack((x, y), dim=-1)
+    places[1, :, 4:, 0] += 400.0
+
+    def losses(lab):
+        module = objective(**changes)
+        rest = (torch.tensor([1, 1]), torch.tensor([1, 2]), None, True, places)
+        torch.manual_seed(1)
+        module(lab, *rest)
+        module.follow()
+        found = module(lab, *rest)
+        return {name: float(found[name].detach()) for name in ("intra", "inter")}
+
+    def otherwise(sample, columns):
+        """Other colours in the hidden channel: the network is not shown them."""
+        other = lab.clone()
+        other[sample, -1, 1, :, columns] = 0.4
+        return losses(other)
+
+    once = losses(lab)
+    assert otherwise(1, slice(16, None)) == pytest.approx(once, rel=1e-6)
+    for name in once:
+        assert otherwise(1, slice(16))[name] != pytest.approx(once[name], rel=1e-3)
+        assert otherwise(0, slice(16, None))[name] != pytest.approx(once[name], rel=1e-3)
+
+
 def test_no_piece_hides_a_match_that_is_known():
     """Where a sample's matches are given, its frames stay as they are; the others' do not."""
     module = objective(pieces=1.0, contrast_weight=1.0)

@@ -12,6 +12,7 @@ from liir.learning.reconstruction import (
     drop_channel,
     enlarge,
     hidden_colours,
+    in_reach,
     intra_video_losses,
 )
 from liir.presets import ModelConfig, TrainingConfig
@@ -135,6 +136,21 @@ def test_dot_products_are_not_normalised() -> None:
 
     assert loss("cosine", 3.0) == pytest.approx(loss("cosine", 1.0), rel=1e-4)
     assert loss("dot", 3.0) != pytest.approx(loss("dot", 1.0), rel=1e-3)
+
+
+def test_what_can_be_rebuilt_lies_in_the_window() -> None:
+    # Two cells of the first sample lie one and three further right and down, of the second nothing
+    # is known.
+    places = torch.full((2, 5, 6, 2), torch.nan)
+    places[0, 1, 2] = torch.tensor([4.0 * 3, 4.0 * 1])
+    places[0, 2, 0] = torch.tensor([4.0 * 0, 4.0 * 5])
+    for radius, expected in ((0, []), (1, [(1, 2)]), (2.9, [(1, 2)]), (3, [(1, 2), (2, 0)])):
+        reached = in_reach(places, radius)
+        assert reached.shape == (2, 1, 20, 24)
+        cells = reached[0, 0].unflatten(0, (5, 4)).unflatten(2, (6, 4))
+        torch.testing.assert_close(cells.any(3).any(1), cells.all(3).all(1))
+        assert [tuple(cell) for cell in cells.all(3).all(1).nonzero().tolist()] == expected
+        assert bool(reached[1].all())
 
 
 def test_descent_finds_the_correspondence() -> None:

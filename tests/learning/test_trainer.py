@@ -148,6 +148,21 @@ def test_learns(clip: Path, tmp_path: Path) -> None:
     assert np.mean(losses[-8:]) < 0.9 * np.mean(losses[:8])
 
 
+def test_views_tell_what_they_do_not_show(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nothing else asks for known matches."""
+    asked: list[Tensor] = []
+    true = objective.in_reach
+    monkeypatch.setattr(
+        objective, "in_reach", lambda *given: asked.append(given[0]) or true(*given)
+    )
+    for share, expected in ((0.0, 0), (1.0, 2)):
+        preset = replace(TINY, training=replace(TINY.training, view_share=share))
+        train([clip], preset, tmp_path / str(share), steps=2, workers=0)
+        assert len(asked) == expected
+
+
 # --- minutes
 
 
