@@ -26,6 +26,8 @@ class Reference:
         known: (K,) bool; False where the frame says nothing of a label, because its object was
             first annotated later on.
         annotated: Whether a person labelled it.
+        unseen: (h w,) how much of each cell shows what no annotated frame did (see `common_fate`);
+            None: nothing.
     """
 
     step: int
@@ -33,11 +35,13 @@ class Reference:
     values: Tensor
     known: Tensor
     annotated: bool
+    unseen: Tensor | None = None
 
     @property
     def bytes(self) -> int:
         """Size of features and scores."""
-        return self.keys.nbytes + self.values.nbytes
+        unseen = 0 if self.unseen is None else self.unseen.nbytes
+        return self.keys.nbytes + self.values.nbytes + unseen
 
 
 class Memory:

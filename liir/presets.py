@@ -60,6 +60,8 @@ class TrackingConfig:
         topk: Keys kept per query over all references jointly; None keeps the whole window.
         rival_margin: Similarity by which another query has to be closer to all of a query's keys
             for it to be left to the background, as new (see `newcomers`); 0: never. Needs `topk`.
+        common_fate: The share that what is new takes of each label nearby, to go on with what it
+            moves with (see `common_fate`); 0: it stays background. Needs `rival_margin`.
         feedback: "soft" feeds label scores back as they are, "hard" their one-hot maximum.
         annotated: Annotated frames matched at most, the latest ones and the very first; 0: only
             those that `first` and `recent` name.
@@ -84,6 +86,7 @@ class TrackingConfig:
     lasting_margin: int = 12
     topk: int | None = 5
     rival_margin: float = 0.06
+    common_fate: float = 0.0
     feedback: Literal["soft", "hard"] = "soft"
     annotated: int = 4
     first: tuple[int, ...] = (0, 5)

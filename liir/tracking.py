@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from liir.annotations import VOID, Annotation, as_annotation, check_frames
+from liir.common_fate import go_along, still_unseen
 from liir.compactness import condensed, condensed_window
 from liir.encoder import Model
 from liir.errors import InputError
@@ -90,11 +91,12 @@ class Tracker:
         if len(scores) > 1:
             picture = grid.resize(frame.rgb)
             keys = normalise(self.model.encode(picture), self.config.similarity)
+            unseen = None
             if len(self.memory):
-                scores = self._propagate(keys)
+                scores, unseen = self._propagate(keys)
             if given is not None:
-                scores = self._overrule(scores, given, grid)
-            self._remember(keys, scores, given is not None, corrects)
+                scores, unseen = self._overrule(scores, given, grid), None
+            self._remember(keys, scores, unseen, given is not None, corrects)
         self.count += 1
         if self.count % _TRIM_STEPS == 0:
             trim()
@@ -160,15 +162,15 @@ class Tracker:
         self.memory.add_labels(1 + len(self.ids) + len(self.names), len(names))
         self.names += names
 
-    def _propagate(self, query: Tensor) -> Tensor:
-        """Label scores of a frame from those of its references, (K, h, w) float32."""
+    def _propagate(self, query: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Label scores (K, h, w) of a frame from its references'; what is unseen of its cells."""
         config = self.config
         references = self.memory.references(self.count)
         # Stacked with the channels closest in memory, as the encoder leaves them.
         keys = torch.stack([r.keys.permute(1, 2, 0) for r in references]).permute(0, 3, 1, 2)
         cells = (query.shape[1], query.shape[2])
         tally: Callable[[Tensor], Tensor]
-        new = None
+        new = unseen = None
         radius, temperature = config.radius, config.temperature
         if config.topk is None and config.gaussians:
             tally = condensed_window(query, keys, config)
@@ -186,7 +188,15 @@ class Tracker:
         scores = vote(tally, references, objects)
         if new is not None:
             scores[:, :objects] = yield_to_background(scores[:, :objects], new, cells)
-        return scores.T.reshape(-1, *cells)
+            if config.common_fate:
+                before = [
+                    new.new_zeros(len(new)) if r.unseen is None else r.unseen for r in references
+                ]
+                unseen = still_unseen(matches, torch.cat(before), new)
+                if references[-1].step == self.count - 1:
+                    last = references[-1].keys
+                    scores[:, :objects] = go_along(query, last, scores[:, :objects], unseen, config)
+        return scores.T.reshape(-1, *cells), unseen
 
     def _overrule(self, tracked: Tensor, annotation: Annotation, grid: Grid) -> Tensor:
         """Puts an annotation over tracked scores (K, h, w).
@@ -209,7 +219,14 @@ class Tracker:
             scores[objects + self.names.index(name)] = blob
         return scores
 
-    def _remember(self, keys: Tensor, scores: Tensor, annotated: bool, corrects: bool) -> None:
+    def _remember(
+        self,
+        keys: Tensor,
+        scores: Tensor,
+        unseen: Tensor | None,
+        annotated: bool,
+        corrects: bool,
+    ) -> None:
         """Stores the frame as a reference."""
         values = scores.flatten(1).T.contiguous()
         if self.config.feedback == "hard" and not annotated:
@@ -217,7 +234,7 @@ class Tracker:
             best = values[:, :objects].argmax(1, keepdim=True)
             values[:, :objects] = torch.zeros_like(values[:, :objects]).scatter(1, best, 1.0)
         known = torch.ones(len(scores), dtype=torch.bool, device=scores.device)
-        self.memory.add(Reference(self.count, keys, values, known, annotated), corrects)
+        self.memory.add(Reference(self.count, keys, values, known, annotated, unseen), corrects)
 
 
 def track(

@@ -16,7 +16,7 @@ errors launch heap threads files inputs presets settings frames pictures truncat
 video_writer video
 rle coco labels annotations export jobs
 colour grid guide position encoder backbones conversion kernel matching affinity blur compactness
-newcomers memory votes keypoints result spool tracking figures
+newcomers common_fate memory votes keypoints result spool tracking figures
 evaluation.metrics evaluation.layouts evaluation.youtube evaluation.parts evaluation.joints
 evaluation.stored evaluation.kept evaluation.report evaluation.scoring evaluation.sources
 evaluation.flow evaluation.benchmarks

@@ -1,0 +1,145 @@
+"""What comes into view goes with what it moves with, as the eye has it: the law of common fate.
+
+A newcomer (see `liir.newcomers`) shows what was in no reference: another side of an object, or
+ground that the object uncovered. What it resembles does not say which of the two it is. But a frame
+later it is found again where it was, and then it has moved, with the object or with the background.
+So frames remember which of their cells show what no annotated frame did, and the labels of such
+cells are weighed anew in every frame: each label with how well its motion, one affine map for all
+of its cells, explains that of the cell.
+
+Cells that can be traced to an annotated frame are left as they are: a shadow moves with its object,
+and a person has said that it is none of it. The paper has nothing like it.
+
+Legend: N = h w cells, K labels that share a total of one, background first.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from liir.matching import Matches, match
+from liir.newcomers import newcomers
+from liir.presets import TrackingConfig
+
+_NEARBY = 3
+"""Cells in which a label has to lie to be taken."""
+_LEAST = 30
+"""Cells, about, that a motion is fitted to; of what has fewer none is known."""
+_MOST = 2.0
+"""Nats by which one frame can speak for a label or against it."""
+_SMOOTH = 2
+"""Cells around each whose motion counts as well."""
+_ROUNDS = 6  # of fitting, each with what did not fit before counting less
+
+
+def still_unseen(matches: Matches, before: Tensor, new: Tensor) -> Tensor:
+    """How much of each cell shows what no annotated frame did.
+
+    Args:
+        matches: Of the frame with its references.
+        before: (R N,) float32, the same of all cells of the references.
+        new: (N,) in [0, 1], see `liir.newcomers.newcomers`.
+
+    Returns:
+        (N,) float32 in [0, 1].
+    """
+    carried = matches.tally(before[:, None])[:, 0]
+    return carried + (1 - carried) * new
+
+
+def go_along(
+    query: Tensor, last: Tensor, labels: Tensor, unseen: Tensor, config: TrackingConfig
+) -> Tensor:
+    """Weighs the labels of unseen cells with what they moved with since the last frame.
+
+    Args:
+        query: (C, h, w) features of the frame, normalised.
+        last: (C, h, w) those of the frame before.
+        labels: (N, K) float32 shares.
+        unseen: (N,), see `still_unseen`.
+        config: `common_fate`, `radius`, `temperature`, `rival_margin`.
+
+    Returns:
+        (N, K): in the unseen share of a cell each label, at least `common_fate` of the largest one
+        nearby, is multiplied with the likelihood of the cell's motion, and all with what keeps
+        their total.
+    """
+    cells = (query.shape[1], query.shape[2])
+    found = match(query, last[None], radius=config.radius, topk=1, temperature=config.temperature)
+    sure = 1 - newcomers(found, cells, config)
+    likelihood = sure[:, None] * _likelihoods(
+        found.cells[:, 0], labels * (1 - unseen)[:, None], cells
+    )
+    nearby = F.max_pool2d(labels.T.unflatten(1, cells), 2 * _NEARBY + 1, stride=1, padding=_NEARBY)
+    # No more than this chance is given: what does not move would drift from label to label.
+    chance = config.common_fate * nearby.flatten(1).T
+    weighed = torch.maximum(labels, chance) * _smoothed(likelihood, unseen, cells).exp()
+    weighed = weighed / weighed.sum(1, keepdim=True).clamp_min(1e-12)
+    return labels + unseen[:, None] * (weighed - labels)
+
+
+def _smoothed(values: Tensor, weights: Tensor, cells: tuple[int, int]) -> Tensor:
+    """Weighted means of values (N, K) over squares around each cell."""
+    columns = torch.cat((values * weights[:, None], weights[:, None]), dim=1).T
+    sums = F.avg_pool2d(columns.unflatten(1, cells), 2 * _SMOOTH + 1, stride=1, padding=_SMOOTH)
+    sums = sums.flatten(1).T
+    return sums[:, :-1] / sums[:, -1:].clamp_min(1e-6)
+
+
+def _likelihoods(before: Tensor, labels: Tensor, cells: tuple[int, int]) -> Tensor:
+    """Of each cell's motion under that of each label, in nats beside the first label that has one.
+
+    Args:
+        before: (N,) int64, where each cell was in the frame before.
+        labels: (N, K), of what was seen.
+        cells: (h, w).
+
+    Returns:
+        (N, K) within `_MOST` of zero; zero of labels that are too small for a motion of their own.
+    """
+    now = torch.arange(len(before), device=before.device)
+    places = torch.stack((now % cells[1], now // cells[1]), dim=1).float()
+    steps = torch.stack((before % cells[1], before // cells[1]), dim=1) - places
+    line = torch.cat((2 * places / max(cells) - 1, torch.ones_like(places[:, :1])), dim=1)
+    likelihood = torch.zeros_like(labels)
+    first = None
+    for k, weights in enumerate(labels.T):
+        fit = _fit(line, steps, weights)
+        if fit is None:
+            continue
+        motion, spread = fit
+        off = (steps - line @ motion).square().sum(1)
+        own = -torch.log1p(off / spread.square())  # Cauchy's tails
+        first = own if first is None else first
+        likelihood[:, k] = own - first
+    return likelihood.clamp(-_MOST, _MOST)
+
+
+def _fit(line: Tensor, steps: Tensor, weights: Tensor) -> tuple[Tensor, Tensor] | None:
+    """An affine motion, fitted to what has most of the weight, and how far cells are off.
+
+    Iteratively reweighted least squares with Cauchy's weights (Holland and Welsch, 1977).
+
+    Args:
+        line: (N, 3) x, y, 1.
+        steps: (N, 2) motions in cells.
+        weights: (N,).
+
+    Returns:
+        (3, 2) and a scalar, the median distance, one cell or more; None if too little has weight.
+    """
+    some = weights > 0.5
+    line, steps, weights = line[some], steps[some], weights[some]
+    if float(weights.sum()) < _LEAST:
+        return None
+    ridge = 1e-3 * weights.sum() * torch.eye(3, device=line.device)
+    now = weights
+    for _ in range(_ROUNDS):
+        normal = (line * now[:, None]).T @ line + ridge
+        motion = torch.linalg.solve(normal, (line * now[:, None]).T @ steps)
+        off = (steps - line @ motion).square().sum(1)
+        spread = off.median().sqrt().clamp_min(1.0)
+        now = weights / (1 + off / spread.square())
+    return motion, spread
