@@ -170,7 +170,7 @@ class Tracker:
         keys = torch.stack([r.keys.permute(1, 2, 0) for r in references]).permute(0, 3, 1, 2)
         cells = (query.shape[1], query.shape[2])
         tally: Callable[[Tensor], Tensor]
-        new = unseen = None
+        matches = unseen = None
         radius, temperature = config.radius, config.temperature
         if config.topk is None and config.gaussians:
             tally = condensed_window(query, keys, config)
@@ -182,20 +182,20 @@ class Tracker:
             tally = matches.tally
             if config.gaussians:
                 tally = condensed(matches, len(references), cells, config)
-            if config.rival_margin:
-                new = newcomers(matches, cells, config)
         objects = 1 + len(self.ids)
         scores = vote(tally, references, objects)
-        if new is not None:
-            scores[:, :objects] = yield_to_background(scores[:, :objects], new, cells)
-            if config.common_fate:
+        if matches is not None and config.rival_margin:
+            new = newcomers(matches, cells, config)
+            labels = yield_to_background(scores[:, :objects], new, cells)
+            if config.common_fate and objects > 1:
                 before = [
-                    new.new_zeros(len(new)) if r.unseen is None else r.unseen for r in references
+                    torch.zeros_like(new) if r.unseen is None else r.unseen for r in references
                 ]
                 unseen = still_unseen(matches, torch.cat(before), new)
-                if references[-1].step == self.count - 1:
-                    last = references[-1].keys
-                    scores[:, :objects] = go_along(query, last, scores[:, :objects], unseen, config)
+                last = references[-1]
+                if last.step == self.count - 1:
+                    labels = go_along(query, last.keys, labels, unseen, config)
+            scores[:, :objects] = labels
         return scores.T.reshape(-1, *cells), unseen
 
     def _overrule(self, tracked: Tensor, annotation: Annotation, grid: Grid) -> Tensor:
