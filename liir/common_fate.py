@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from liir.matching import Matches, match
+from liir.matching import Matches
 from liir.newcomers import newcomers
 from liir.presets import TrackingConfig
 
@@ -50,28 +50,36 @@ def still_unseen(matches: Matches, before: Tensor, new: Tensor) -> Tensor:
 
 
 def go_along(
-    query: Tensor, last: Tensor, labels: Tensor, unseen: Tensor, config: TrackingConfig
+    matches: Matches,
+    last: int,
+    labels: Tensor,
+    unseen: Tensor,
+    cells: tuple[int, int],
+    config: TrackingConfig,
 ) -> Tensor:
     """Weighs the labels of unseen cells with what they moved with since the last frame.
 
     Args:
-        query: (C, h, w) features of the frame, normalised.
-        last: (C, h, w) those of the frame before.
+        matches: Of the frame with its references.
+        last: Which of these is the frame before.
         labels: (N, K) float32 shares.
         unseen: (N,), see `still_unseen`.
-        config: `common_fate`, `radius`, `temperature`, `rival_margin`.
+        cells: (h, w).
+        config: `common_fate`; `rival_margin` and `temperature`.
 
     Returns:
         (N, K): in the unseen share of a cell each label, at least `common_fate` of the largest one
         nearby, is multiplied with the likelihood of the cell's motion, and all with what keeps
         their total.
     """
-    cells = (query.shape[1], query.shape[2])
-    found = match(query, last[None], radius=config.radius, topk=1, temperature=config.temperature)
-    sure = 1 - newcomers(found, cells, config)
-    likelihood = sure[:, None] * _likelihoods(
-        found.cells[:, 0], labels * (1 - unseen)[:, None], cells
-    )
+    # Of the keys in the last frame the best one, if there is any.
+    keys = matches.cells - last * len(labels)
+    inside = (keys >= 0) & (keys < len(labels))
+    best = inside.int().argmax(1, keepdim=True)
+    found = Matches(matches.values.gather(1, best), keys.gather(1, best).clamp_min(0), matches.lse)
+    sure = inside.any(1) * (1 - newcomers(found, cells, config))
+    seen = labels * (inside.any(1) * (1 - unseen))[:, None]
+    likelihood = sure[:, None] * _likelihoods(found.cells[:, 0], seen, cells)
     nearby = F.max_pool2d(labels.T.unflatten(1, cells), 2 * _NEARBY + 1, stride=1, padding=_NEARBY)
     # No more than this chance is given: what does not move would drift from label to label.
     chance = config.common_fate * nearby.flatten(1).T

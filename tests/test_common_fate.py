@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from liir.annotations import Annotation
 from liir.common_fate import _fit, go_along, still_unseen
 from liir.encoder import Model
-from liir.matching import Matches, normalise
+from liir.matching import Matches, match, normalise
 from liir.presets import TrackingConfig, small
 from liir.tracking import Tracker
 
@@ -122,14 +122,22 @@ def test_the_order_of_the_objects_changes_nothing():
     torch.testing.assert_close(swapped[[0, 2, 1]], plain, atol=1e-5, rtol=0)
 
 
-def gone(labels, unseen, mirror=False):
-    """Labels of the scene at a step, with what moved since the one before."""
+def gone(labels, unseen, mirror=False, others=0):
+    """Labels of the scene at a step, with what moved since the one before.
+
+    Two references stand before that one, which every query of the first `others` prefers.
+    """
     now, before = (scene(step)[0] for step in (LATER, LATER - 1))
-    if not mirror:
-        return go_along(now, before, labels, unseen, CONFIG)
-    there = torch.arange(HEIGHT * WIDTH).view(HEIGHT, WIDTH).flip(1).flatten()
-    flipped = go_along(now.flip(2), before.flip(2), labels[there], unseen[there], CONFIG)
-    return flipped[there]
+    there = torch.arange(HEIGHT * WIDTH)
+    if mirror:
+        now, before = now.flip(2), before.flip(2)
+        there = there.view(HEIGHT, WIDTH).flip(1).flatten()
+    last = match(now, before[None], radius=CONFIG.radius, topk=1, temperature=CONFIG.temperature)
+    cells = last.cells + 2 * len(there)
+    cells[:others] = there[:others, None]
+    matches = Matches(last.values, cells, last.lse)
+    found = go_along(matches, 2, labels[there], unseen[there], (HEIGHT, WIDTH), CONFIG)
+    return found[there]
 
 
 def half_known():
@@ -191,6 +199,15 @@ def test_a_motion_is_that_of_most_cells():
     assert fit is not None
     torch.testing.assert_close(fit[0], true, atol=0.15, rtol=0)
     assert float(fit[1]) == 1
+
+
+def test_what_matches_earlier_frames_alone_says_nothing():
+    labels, unseen = half_known()
+    rows = (TOP + TALL // 2) * WIDTH
+    found = gone(labels, unseen, others=rows)[:, 1].view(HEIGHT, WIDTH)
+    beside = slice(LEFT + HIDDEN - 3, LEFT + HIDDEN)
+    assert float(found[TOP + 1, beside].max()) < 0.1  # two rows away from what does
+    assert float(found[TOP + TALL - 2, beside].max()) > 0.3
 
 
 def test_totals_stay_and_what_was_seen_is_left_alone():
