@@ -95,7 +95,8 @@ class Tracker:
             if len(self.memory):
                 scores, unseen = self._propagate(keys)
             if given is not None:
-                scores, unseen = self._overrule(scores, given, grid), None
+                scores = self._overrule(scores, given, grid)
+                unseen = unseen if given.labels is None else None
             self._remember(keys, scores, unseen, given is not None, corrects)
         self.count += 1
         if self.count % _TRIM_STEPS == 0:

@@ -244,15 +244,17 @@ def test_what_is_unseen_is_carried_on():
 
 
 def test_an_annotation_shows_everything():
+    """But for one of points alone."""
+    given = {step: annotation(scene(step)[1]) for step in (0, 4)}
+    given[3] = Annotation(points={"front": (100.0, 30.0)})
     tracker = started()
     for step in range(5):
-        given = annotation(scene(step)[1]) if step in (0, 4) else None
-        tracker.step(picture(step), given)
+        tracker.step(picture(step), given.get(step))
         unseen = tracker.state()["memory"]["kept"][-1]["unseen"]
-        if given is None:
-            assert float(unseen.max()) > 0.9
-        else:
+        if step in (0, 4):
             assert unseen is None
+        else:
+            assert float(unseen.max()) > 0.9
 
 
 def test_a_tracker_that_is_restored_goes_on_alike():
