@@ -51,17 +51,17 @@ def still_unseen(matches: Matches, before: Tensor, new: Tensor) -> Tensor:
 
 def go_along(
     matches: Matches,
-    last: int,
+    latest: int,
     labels: Tensor,
     unseen: Tensor,
     cells: tuple[int, int],
     config: TrackingConfig,
 ) -> Tensor:
-    """Weighs the labels of unseen cells with what they moved with since the last frame.
+    """Weighs the labels of unseen cells with what they moved with since the latest reference.
 
     Args:
         matches: Of the frame with its references.
-        last: Which of these is the frame before.
+        latest: Which of these is the latest, as a rule the frame before.
         labels: (N, K) float32 shares.
         unseen: (N,), see `still_unseen`.
         cells: (h, w).
@@ -72,13 +72,13 @@ def go_along(
         nearby, is multiplied with the likelihood of the cell's motion, and all with what keeps
         their total.
     """
-    # Of the keys in the last frame the best one, if there is any.
-    keys = matches.cells - last * len(labels)
+    # Of the keys in that reference the best one, if there is any.
+    keys = matches.cells - latest * len(labels)
     inside = (keys >= 0) & (keys < len(labels))
-    best = inside.int().argmax(1, keepdim=True)
+    there, best = inside.any(1), inside.int().argmax(1, keepdim=True)
     found = Matches(matches.values.gather(1, best), keys.gather(1, best).clamp_min(0), matches.lse)
-    sure = inside.any(1) * (1 - newcomers(found, cells, config))
-    seen = labels * (inside.any(1) * (1 - unseen))[:, None]
+    sure = there * (1 - newcomers(found, cells, config))
+    seen = labels * (there * (1 - unseen))[:, None]
     likelihood = sure[:, None] * _likelihoods(found.cells[:, 0], seen, cells)
     nearby = F.max_pool2d(labels.T.unflatten(1, cells), 2 * _NEARBY + 1, stride=1, padding=_NEARBY)
     # No more than this chance is given: what does not move would drift from label to label.

@@ -193,9 +193,8 @@ class Tracker:
                     torch.zeros_like(new) if r.unseen is None else r.unseen for r in references
                 ]
                 unseen = still_unseen(matches, torch.cat(before), new)
-                last = len(references) - 1
-                if references[last].step == self.count - 1:
-                    labels = go_along(matches, last, labels, unseen, cells, config)
+                latest = len(references) - 1
+                labels = go_along(matches, latest, labels, unseen, cells, config)
             scores[:, :objects] = labels
         return scores.T.reshape(-1, *cells), unseen
 
