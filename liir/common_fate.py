@@ -1,11 +1,11 @@
 """What comes into view goes with what it moves with, as the eye has it: the law of common fate.
 
 A newcomer (see `liir.newcomers`) shows what was in no reference: another side of an object, or
-ground that the object uncovered. What it resembles does not say which of the two it is. But a frame
-later it is found again where it was, and then it has moved, with the object or with the background.
-So frames remember which of their cells show what no annotated frame did, and the labels of such
-cells are weighed anew in every frame: each label with how well its motion, one affine map for all
-of its cells, explains that of the cell.
+ground that the object uncovered. So does what resembles nothing there. What it resembles most does
+not say which of the two it is. But a frame later it is found again where it was, and then it has
+moved, with the object or with the background. So frames remember which of their cells show what no
+annotated frame did, and the labels of such cells are weighed anew in every frame: each label with
+how well its motion, one affine map for all of its cells, explains that of the cell.
 
 Cells that can be traced to an annotated frame are left as they are: a shadow moves with its object,
 and a person has said that it is none of it. The paper has nothing like it.
@@ -23,28 +23,34 @@ from liir.matching import Matches
 from liir.newcomers import newcomers
 from liir.presets import TrackingConfig
 
+_SOFTNESS = 0.1
+"""Similarity by which a cell goes from seen to strange."""
 _NEARBY = 3
 """Cells in which a label has to lie to be taken."""
 _LEAST = 30
 """Cells, about, that a motion is fitted to; of what has fewer none is known."""
 _MOST = 2.0
-"""Nats by which one frame can speak for a label or against it."""
+"""Nats by which one frame can speak against a label."""
 _SMOOTH = 2
 """Cells around each whose motion counts as well."""
 _ROUNDS = 6  # of fitting, each with what did not fit before counting less
 
 
-def still_unseen(matches: Matches, before: Tensor, new: Tensor) -> Tensor:
+def still_unseen(matches: Matches, before: Tensor, new: Tensor, config: TrackingConfig) -> Tensor:
     """How much of each cell shows what no annotated frame did.
 
     Args:
         matches: Of the frame with its references.
         before: (R N,) float32, the same of all cells of the references.
         new: (N,) in [0, 1], see `liir.newcomers.newcomers`.
+        config: `seen_above` and `temperature`.
 
     Returns:
         (N,) float32 in [0, 1].
     """
+    similarity = config.temperature * matches.values[:, 0]
+    strange = ((config.seen_above - similarity) / _SOFTNESS).clamp(0, 1)
+    new = torch.maximum(new, strange)
     carried = matches.tally(before[:, None])[:, 0]
     return carried + (1 - carried) * new
 
@@ -97,7 +103,7 @@ def _smoothed(values: Tensor, weights: Tensor, cells: tuple[int, int]) -> Tensor
 
 
 def _likelihoods(before: Tensor, labels: Tensor, cells: tuple[int, int]) -> Tensor:
-    """Of each cell's motion under that of each label, in nats beside the first label that has one.
+    """Of each cell's motion under that of each label, in nats beside the likeliest.
 
     Args:
         before: (N,) int64, where each cell was in the frame before.
@@ -105,24 +111,24 @@ def _likelihoods(before: Tensor, labels: Tensor, cells: tuple[int, int]) -> Tens
         cells: (h, w).
 
     Returns:
-        (N, K) within `_MOST` of zero; zero of labels that are too small for a motion of their own.
+        (N, K) from -`_MOST` to 0; of labels too small for a motion of their own 0: nothing is known
+        against them.
     """
     now = torch.arange(len(before), device=before.device)
-    places = torch.stack((now % cells[1], now // cells[1]), dim=1).float()
-    steps = torch.stack((before % cells[1], before // cells[1]), dim=1) - places
-    line = torch.cat((2 * places / max(cells) - 1, torch.ones_like(places[:, :1])), dim=1)
-    likelihood = torch.zeros_like(labels)
-    first = None
+    places = torch.stack((now % cells[1], now // cells[1])).float()
+    steps = torch.stack((before % cells[1], before // cells[1])) - places
+    line = torch.cat((2 * places / max(cells) - 1, torch.ones_like(places[:1])))
+    likelihood = torch.full_like(labels, -torch.inf)
     for k, weights in enumerate(labels.T):
         fit = _fit(line, steps, weights)
         if fit is None:
             continue
         motion, spread = fit
-        off = (steps - line @ motion).square().sum(1)
-        own = -torch.log1p(off / spread.square())  # Cauchy's tails
-        first = own if first is None else first
-        likelihood[:, k] = own - first
-    return likelihood.clamp(-_MOST, _MOST)
+        off = (steps - motion @ line).square().sum(0)
+        likelihood[:, k] = -torch.log1p(off / spread.square())  # Cauchy's tails
+    likeliest = likelihood.amax(1, keepdim=True)
+    likelihood = torch.where(likelihood.isinf(), 0.0, likelihood - likeliest)
+    return likelihood.clamp_min(-_MOST)
 
 
 def _fit(line: Tensor, steps: Tensor, weights: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -131,23 +137,23 @@ def _fit(line: Tensor, steps: Tensor, weights: Tensor) -> tuple[Tensor, Tensor] 
     Iteratively reweighted least squares with Cauchy's weights (Holland and Welsch, 1977).
 
     Args:
-        line: (N, 3) x, y, 1.
-        steps: (N, 2) motions in cells.
+        line: (3, N) x, y, 1.
+        steps: (2, N) motions in cells.
         weights: (N,).
 
     Returns:
-        (3, 2) and a scalar, the median distance, one cell or more; None if too little has weight.
+        (2, 3) and a scalar, the median distance, one cell or more; None if too little has weight.
     """
     some = weights > 0.5
-    line, steps, weights = line[some], steps[some], weights[some]
+    line, steps, weights = line[:, some], steps[:, some], weights[some]
     if float(weights.sum()) < _LEAST:
         return None
     ridge = 1e-3 * weights.sum() * torch.eye(3, device=line.device)
     now = weights
     for _ in range(_ROUNDS):
-        normal = (line * now[:, None]).T @ line + ridge
-        motion = torch.linalg.solve(normal, (line * now[:, None]).T @ steps)
-        off = (steps - line @ motion).square().sum(1)
+        weighed = line * now
+        motion = torch.linalg.solve(weighed @ line.T + ridge, weighed @ steps.T).T
+        off = (steps - motion @ line).square().sum(0)
         spread = off.median().sqrt().clamp_min(1.0)
         now = weights / (1 + off / spread.square())
     return motion, spread

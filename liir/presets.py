@@ -62,6 +62,7 @@ class TrackingConfig:
             for it to be left to the background, as new (see `newcomers`); 0: never. Needs `topk`.
         common_fate: The share that what is new takes of each label nearby, to go on with what it
             moves with (see `common_fate`); 0: it stays background. Needs `rival_margin`.
+        seen_above: Similarity to its best key above which a cell counts as seen before, for that.
         feedback: "soft" feeds label scores back as they are, "hard" their one-hot maximum.
         annotated: Annotated frames matched at most, the latest ones and the very first; 0: only
             those that `first` and `recent` name.
@@ -86,7 +87,8 @@ class TrackingConfig:
     lasting_margin: int = 12
     topk: int | None = 5
     rival_margin: float = 0.06
-    common_fate: float = 0.0
+    common_fate: float = 0.03
+    seen_above: float = 0.9
     feedback: Literal["soft", "hard"] = "soft"
     annotated: int = 4
     first: tuple[int, ...] = (0, 5)
@@ -305,10 +307,7 @@ def paper() -> Preset:
 
 
 def mast() -> Preset:
-    """`paper` without position, inter-video reconstruction and compactness.
-
-    MAST's own tracker has another window (docs/protocols.md).
-    """
+    """`paper` without its parts. MAST's own tracker has another window: docs/protocols.md."""
     whole, replace = paper(), dataclasses.replace
     return Preset(
         name="mast",

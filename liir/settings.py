@@ -21,7 +21,7 @@ MOST_GAUSSIANS = 9
 
 _MAY_BE_ZERO = {
     *("first", "size", "point_threshold", "gaussians", "seed", "warmup", "rival_margin"),
-    *("annotated", "lasting_margin", "guide_radius", "common_fate"),
+    *("annotated", "lasting_margin", "guide_radius", "common_fate", "seen_above"),
     *("weight_decay", "inter_weight", "compact_weight", "second_stage", "bank_points", "explosion"),
     *("view_share", "view_rotation", "view_shear", "view_shift", "view_perspective", "view_bend"),
     *("view_light", "view_colour", "cache_mib", "momentum"),
@@ -29,7 +29,7 @@ _MAY_BE_ZERO = {
 }
 _MOST = {"view_share": 1, "view_perspective": 0.4, "view_light": 1, "view_colour": 1}
 _MOST |= {"grey_share": 1, "light": 1, "cover": 1, "pieces": 1, "average": 0.99999}
-_MOST |= {"momentum": 1, "second_stage": 1, "guide_radius": 32, "common_fate": 1}
+_MOST |= {"momentum": 1, "second_stage": 1, "guide_radius": 32, "common_fate": 1, "seen_above": 1}
 
 
 def parse_settings(texts: Sequence[str], *parts: str) -> dict[str, dict[str, Any]]:

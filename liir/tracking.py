@@ -192,7 +192,7 @@ class Tracker:
                 before = [
                     torch.zeros_like(new) if r.unseen is None else r.unseen for r in references
                 ]
-                unseen = still_unseen(matches, torch.cat(before), new)
+                unseen = still_unseen(matches, torch.cat(before), new, config)
                 latest = len(references) - 1
                 labels = go_along(matches, latest, labels, unseen, cells, config)
             scores[:, :objects] = labels

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from liir.annotations import Annotation
-from liir.common_fate import _fit, go_along, still_unseen
+from liir.common_fate import _fit, _likelihoods, go_along, still_unseen
 from liir.encoder import Model
 from liir.matching import Matches, match, normalise
 from liir.presets import TrackingConfig, small
@@ -19,6 +19,7 @@ CONFIG = TrackingConfig(radius=6, topk=1, size=0, common_fate=0.1)
 WALL = 12
 TOP, TALL, LONG = 4, 8, 20
 START, SPEED = 4, 3
+FRONT = 4
 LATER = 3  # steps, and columns that the body has come:
 LEFT = START + SPEED * LATER
 HIDDEN = WALL - START  # columns of the body behind the wall
@@ -190,11 +191,11 @@ def test_motions_are_those_of_what_was_seen():
 
 def test_a_motion_is_that_of_most_cells():
     generator = torch.Generator().manual_seed(0)
-    line = torch.rand(300, 3, generator=generator) * 2 - 1
-    line[:, 2] = 1
-    true = torch.tensor([[2.0, -1.0], [0.5, 3.0], [-4.0, 1.0]])
-    steps = line @ true
-    steps[::4] = 12 * torch.rand(75, 2, generator=generator)
+    line = torch.rand(3, 300, generator=generator) * 2 - 1
+    line[2] = 1
+    true = torch.tensor([[2.0, 0.5, -4.0], [-1.0, 3.0, 1.0]])
+    steps = true @ line
+    steps[:, ::4] = 12 * torch.rand(2, 75, generator=generator)
     fit = _fit(line, steps, torch.ones(300))
     assert fit is not None
     torch.testing.assert_close(fit[0], true, atol=0.15, rtol=0)
@@ -235,12 +236,70 @@ def test_of_a_few_cells_no_motion_is_known():
     assert float(gone(labels, unseen)[unseen == 1, 1].max()) > 0.3
 
 
+def test_labels_of_a_few_cells_have_nothing_against_them():
+    """Whatever the others move like, and in whichever order they stand."""
+    size, (still, moves) = (20, 30), (0, 1)
+    now = torch.arange(600)
+    right = (now % 30 >= 15).float()
+    labels = torch.stack((1 - right, right, torch.zeros(600)), dim=1)
+    few = torch.tensor([3, 4, 33, 34])
+    labels[few] = torch.tensor([0.0, 0.0, 1.0])
+    before = torch.where(right == 1, (now - 4).clamp_min(0), now)
+    for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
+        found = _likelihoods(before, labels[:, order], size)
+        assert float(found[:, order.index(2)].abs().max()) == 0
+        assert float(found.max()) == 0
+        assert float(found.min()) == -2  # nats
+        assert bool((found[right == 1, order.index(still)] == -2).all())
+        assert bool((found[right == 0, order.index(moves)] == -2).all())
+
+
+def carried(similarity, before, new):
+    """What is unseen of cells like cells 0, 1 and 3 of a reference."""
+    values = torch.full((3, 2), similarity) / CONFIG.temperature
+    values[:, 1] = -torch.inf  # a window of one key
+    matches = Matches(values, torch.tensor([[0, 0], [1, 0], [3, 0]]), values[:, 0])
+    return still_unseen(matches, torch.tensor(before), torch.tensor(new), CONFIG)
+
+
 def test_what_is_unseen_is_carried_on():
-    cells = torch.tensor([[0], [1], [3]])
-    matches = Matches(torch.zeros(3, 1), cells, torch.zeros(3))
-    before = torch.tensor([0.0, 0.5, 0.0, 1.0])
-    found = still_unseen(matches, before, torch.tensor([0.25, 0.5, 0.0]))
+    found = carried(1.0, [0.0, 0.5, 0.0, 1.0], [0.25, 0.5, 0.01])
     torch.testing.assert_close(found, torch.tensor([0.25, 0.75, 1.0]))
+
+
+def test_what_resembles_nothing_is_unseen():
+    before = [0.0, 0.5, 0.0, 1.0]
+    found = carried(CONFIG.seen_above - 0.05, before, [0.0, 0.6, 0.0])
+    torch.testing.assert_close(found, torch.tensor([0.5, 0.8, 1.0]))
+    assert float(carried(0.6, before, [0.0, 0.0, 0.0]).min()) == 1
+    # Exactly, or it would add up.
+    assert carried(CONFIG.seen_above, before, [0.0, 0.0, 0.0]).tolist() == [0, 0.5, 1]
+
+
+class Turns(Scenes):
+    """The front of the body looks otherwise from step 4 on: a little like the ground under it."""
+
+    def encode(self, rgb):
+        step = int(rgb[0][0, 0])
+        seen, _ = scene(step)
+        if step >= 4:
+            under = slice(START + SPEED * 4 + LONG - FRONT, START + SPEED * 4 + LONG)
+            look = texture(0)[:, TOP : TOP + TALL, under] + texture(3, TALL, FRONT)
+            front = slice(START + SPEED * step + LONG - FRONT, START + SPEED * step + LONG)
+            seen[:, TOP : TOP + TALL, front] = F.normalize(look, dim=0)
+        return seen
+
+
+@pytest.mark.parametrize("above", [0.0, CONFIG.seen_above])
+def test_what_looks_like_nothing_seen_before_goes_along(above):
+    model = Turns(torch.nn.Identity(), small(), torch.device("cpu"), torch.float32, "turns")
+    tracker = Tracker(model, dataclasses.replace(CONFIG, seen_above=above))
+    for step in range(8):
+        given = annotation(scene(0)[1]) if step == 0 else None
+        scores = tracker.step(picture(step), given).scores
+    right = START + SPEED * 7 + LONG
+    front = scores[1][TOP : TOP + TALL, right - FRONT : right]
+    assert float(front.mean()) > 0.8 if above else float(front.max()) < 0.1
 
 
 def test_an_annotation_shows_everything():
