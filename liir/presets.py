@@ -328,7 +328,7 @@ def small() -> Preset:
 
 
 def base() -> Preset:
-    """Full width: the best scores, at about three times the time of `small`."""
+    """Full width, as published: about two and a half times the time of `small`."""
     return Preset(name="base", training=_ALIGNED)
 
 
