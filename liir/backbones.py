@@ -31,9 +31,10 @@ COLOUR_TRACKING = TrackingConfig(temperature=0.005, topk=10, radius=12)
 """For `rgb` and `lab`."""
 
 TRANSFORMER_TRACKING = TrackingConfig(
-    temperature=0.1, topk=5, radius=6, lasting_margin=3, point_sigma=0.5
+    temperature=0.1, topk=5, radius=6, lasting_margin=3, point_sigma=0.5, common_fate=0.0
 )
-"""For transformers, whose cells are 14 or 16 pixels wide: 6 of them are as far as 24 of liir's."""
+"""For transformers, whose cells are 14 or 16 pixels wide: 6 of them are as far as 24 of liir's. How
+alike their features are where they are the same, and so `seen_above`, is not known."""
 
 _FAMILIES = ("dinov2", "dinov2_with_registers", "dinov3_vit")
 _IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
@@ -70,7 +71,8 @@ def adapted(
         stride: Pixels from one cell to the next.
         offset: Where cell 0 looks, in pixels from the edge: 0.5 for the first pixel's centre,
             stride / 2 for the middle of a patch.
-        tracking: Default settings; the radius counts cells of this grid.
+        tracking: Default settings; the radius counts cells of this grid. If not given, liir's
+            without common fate.
         device: As in `liir.load`.
         dtype: As in `liir.load`.
 
@@ -81,7 +83,7 @@ def adapted(
     kind = pick_dtype(dtype, target)
     module = network if isinstance(network, nn.Module) else _Function(network)
     module = module.eval().requires_grad_(False).to(target, kind)
-    preset = Preset(name=name, tracking=tracking or TrackingConfig())
+    preset = Preset(name=name, tracking=tracking or TrackingConfig(common_fate=0.0))
     return _Adapted(module, preset, target, kind, name, stride, offset)
 
 

@@ -8,12 +8,15 @@ annotated frame did, and the labels of such cells are weighed anew in every fram
 how well its motion, one affine map for all of its cells, explains that of the cell.
 
 Cells that can be traced to an annotated frame are left as they are: a shadow moves with its object,
-and a person has said that it is none of it. The paper has nothing like it.
+and a person has said that it is none of it. Of an annotated frame all is seen, also if only some
+of the objects are named. The paper has nothing like it.
 
 Legend: N = h w cells, K labels that share a total of one, background first.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -78,56 +81,71 @@ def go_along(
         nearby, is multiplied with the likelihood of the cell's motion, and all with what keeps
         their total.
     """
-    # Of the keys in that reference the best one, if there is any.
+    new = unseen.nonzero()[:, 0]
+    if not len(new):
+        return labels
+    # Of the keys in that reference the best one, if there is any; else one behind its last.
     keys = matches.cells - latest * len(labels)
     inside = (keys >= 0) & (keys < len(labels))
     there, best = inside.any(1), inside.int().argmax(1, keepdim=True)
-    found = Matches(matches.values.gather(1, best), keys.gather(1, best).clamp_min(0), matches.lse)
+    before = torch.where(there[:, None], keys.gather(1, best), len(labels))
+    found = Matches(matches.values.gather(1, best), before, matches.lse)
     sure = there * (1 - newcomers(found, cells, config))
-    seen = labels * (there * (1 - unseen))[:, None]
-    likelihood = sure[:, None] * _likelihoods(found.cells[:, 0], seen, cells)
-    nearby = F.max_pool2d(labels.T.unflatten(1, cells), 2 * _NEARBY + 1, stride=1, padding=_NEARBY)
+    shares = labels.T.contiguous()
+    likelihood = sure[new] * _likelihoods(before[:, 0], shares * (there * (1 - unseen)), new, cells)
+    nearby = _pooled(shares, F.max_pool2d, _NEARBY, cells)[:, new]
     # No more than this chance is given: what does not move would drift from label to label.
-    chance = config.common_fate * nearby.flatten(1).T
-    weighed = torch.maximum(labels, chance) * _smoothed(likelihood, unseen, cells).exp()
-    weighed = weighed / weighed.sum(1, keepdim=True).clamp_min(1e-12)
-    return labels + unseen[:, None] * (weighed - labels)
+    weighed = torch.maximum(shares[:, new], config.common_fate * nearby)
+    weighed = weighed * _smoothed(likelihood, unseen, new, cells).exp()
+    weighed = (weighed / weighed.sum(0).clamp_min(1e-12)).T
+    return labels.index_add(0, new, unseen[new, None] * (weighed - labels[new]))
 
 
-def _smoothed(values: Tensor, weights: Tensor, cells: tuple[int, int]) -> Tensor:
-    """Weighted means of values (N, K) over squares around each cell."""
-    columns = torch.cat((values * weights[:, None], weights[:, None]), dim=1).T
-    sums = F.avg_pool2d(columns.unflatten(1, cells), 2 * _SMOOTH + 1, stride=1, padding=_SMOOTH)
-    sums = sums.flatten(1).T
-    return sums[:, :-1] / sums[:, -1:].clamp_min(1e-6)
+def _smoothed(values: Tensor, weights: Tensor, at: Tensor, cells: tuple[int, int]) -> Tensor:
+    """Means of values (K, n) of the cells `at` over squares around them, by weights (N,)."""
+    rows = weights.new_zeros(len(values) + 1, len(weights))
+    rows[:-1, at] = values * weights[at]
+    rows[-1] = weights
+    sums = _pooled(rows, F.avg_pool2d, _SMOOTH, cells)[:, at]
+    return sums[:-1] / sums[-1].clamp_min(1e-6)
 
 
-def _likelihoods(before: Tensor, labels: Tensor, cells: tuple[int, int]) -> Tensor:
-    """Of each cell's motion under that of each label, in nats beside the likeliest.
+def _pooled(
+    rows: Tensor, pool: Callable[..., Tensor], reach: int, cells: tuple[int, int]
+) -> Tensor:
+    """Rows (K, N), pooled over squares around each cell: along rows, then along columns."""
+    side = 2 * reach + 1
+    pooled = pool(rows.unflatten(1, cells), (1, side), stride=1, padding=(0, reach))
+    return pool(pooled, (side, 1), stride=1, padding=(reach, 0)).flatten(1)
+
+
+def _likelihoods(before: Tensor, shares: Tensor, at: Tensor, cells: tuple[int, int]) -> Tensor:
+    """Of cells' motion under that of each label, in nats beside the likeliest.
 
     Args:
         before: (N,) int64, where each cell was in the frame before.
-        labels: (N, K), of what was seen.
+        shares: (K, N), labels of what was seen.
+        at: (n,) the cells asked for.
         cells: (h, w).
 
     Returns:
-        (N, K) from -`_MOST` to 0; of labels too small for a motion of their own 0: nothing is known
+        (K, n) from -`_MOST` to 0; of labels too small for a motion of their own 0: nothing is known
         against them.
     """
     now = torch.arange(len(before), device=before.device)
     places = torch.stack((now % cells[1], now // cells[1])).float()
     steps = torch.stack((before % cells[1], before // cells[1])) - places
     line = torch.cat((2 * places / max(cells) - 1, torch.ones_like(places[:1])))
-    likelihood = torch.full_like(labels, -torch.inf)
-    for k, weights in enumerate(labels.T):
+    likelihood = shares.new_full((len(shares), len(at)), -torch.inf)
+    line_at, steps_at = line[:, at], steps[:, at]
+    for k, weights in enumerate(shares):
         fit = _fit(line, steps, weights)
         if fit is None:
             continue
         motion, spread = fit
-        off = (steps - motion @ line).square().sum(0)
-        likelihood[:, k] = -torch.log1p(off / spread.square())  # Cauchy's tails
-    likeliest = likelihood.amax(1, keepdim=True)
-    likelihood = torch.where(likelihood.isinf(), 0.0, likelihood - likeliest)
+        off = (steps_at - motion @ line_at).square().sum(0)
+        likelihood[k] = -torch.log1p(off / spread.square())  # Cauchy's tails
+    likelihood = torch.where(likelihood.isinf(), 0.0, likelihood - likelihood.amax(0))
     return likelihood.clamp_min(-_MOST)
 
 
@@ -144,7 +162,7 @@ def _fit(line: Tensor, steps: Tensor, weights: Tensor) -> tuple[Tensor, Tensor] 
     Returns:
         (2, 3) and a scalar, the median distance, one cell or more; None if too little has weight.
     """
-    some = weights > 0.5
+    some = (weights > 0.5).nonzero()[:, 0]
     line, steps, weights = line[:, some], steps[:, some], weights[some]
     if float(weights.sum()) < _LEAST:
         return None

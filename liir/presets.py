@@ -61,8 +61,9 @@ class TrackingConfig:
         rival_margin: Similarity by which another query has to be closer to all of a query's keys
             for it to be left to the background, as new (see `newcomers`); 0: never. Needs `topk`.
         common_fate: The share that what is new takes of each label nearby, to go on with what it
-            moves with (see `common_fate`); 0: it stays background. Needs `rival_margin`.
-        seen_above: Similarity to its best key above which a cell counts as seen before, for that.
+            moves with (see `common_fate`); 0: it stays background. Needs `rival_margin`, "soft".
+        seen_above: Cosine with its best key from which a cell is no newcomer to `common_fate`, as
+            `small` and `base` have them; 0: of newcomers, what `rival_margin` tells alone.
         feedback: "soft" feeds label scores back as they are, "hard" their one-hot maximum.
         annotated: Annotated frames matched at most, the latest ones and the very first; 0: only
             those that `first` and `recent` name.

@@ -91,7 +91,7 @@ def test_any_function_on_a_coarser_grid_tracks_without_drift() -> None:
         "patches",
         stride=14,
         offset=7,
-        tracking=TrackingConfig(size=0, radius=2, topk=1, common_fate=0),
+        tracking=TrackingConfig(size=0, radius=2, topk=1, common_fate=0.0),
         device="cpu",
     )
     tracker = Tracker(model)

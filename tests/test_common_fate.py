@@ -202,6 +202,56 @@ def test_a_motion_is_that_of_most_cells():
     assert float(fit[1]) == 1
 
 
+def test_a_straight_line_of_cells_has_a_motion():
+    line = torch.stack((torch.linspace(-1, 1, 40), torch.full((40,), 0.25), torch.ones(40)))
+    fit = _fit(line, torch.tensor([[3.0], [1.0]]).expand(2, 40), torch.ones(40))
+    assert fit is not None
+    torch.testing.assert_close(
+        fit[0] @ line, torch.tensor([[3.0], [1.0]]).expand(2, 40), atol=0.1, rtol=0
+    )
+
+
+def test_how_far_cells_are_off_is_the_median():
+    generator = torch.Generator().manual_seed(0)
+    line = torch.cat((torch.rand(2, 4000, generator=generator) * 2 - 1, torch.ones(1, 4000)))
+    fit = _fit(line, 5 * torch.randn(2, 4000, generator=generator), torch.ones(4000))
+    assert fit is not None
+    median = 5 * np.sqrt(2 * np.log(2))  # Rayleigh's
+    assert float(fit[1]) == pytest.approx(median, rel=0.05)
+
+
+def test_of_several_keys_the_best_in_the_latest_reference_counts():
+    """Whatever stands before it from other references, and behind it."""
+    labels, unseen = half_known()
+    now, before = (scene(step)[0] for step in (LATER, LATER - 1))
+    last = match(now, before[None], radius=CONFIG.radius, topk=2, temperature=CONFIG.temperature)
+    other = torch.zeros_like(last.cells[:, :1])
+    cells = torch.cat((other, last.cells + 2 * HEIGHT * WIDTH), dim=1)
+    values = torch.cat((last.values[:, :1] + 1, last.values), dim=1)
+    found = go_along(Matches(values, cells, last.lse), 2, labels, unseen, (HEIGHT, WIDTH), CONFIG)
+    torch.testing.assert_close(found, gone(labels, unseen), atol=0.02, rtol=0)
+
+
+def test_what_is_half_unseen_goes_half_the_way():
+    labels, unseen = half_known()
+    whole, half = gone(labels, unseen), gone(labels, unseen / 2)
+    torch.testing.assert_close(half - labels, (whole - labels) / 2, atol=0.02, rtol=0)
+
+
+def test_cells_without_a_key_there_are_nobodys_rivals():
+    """The first cell of all stays where it is, and the body does not."""
+    labels, _ = half_known()
+    unseen = torch.zeros(len(labels))
+    unseen[0], labels[0] = 1, 0.5
+    now, before = (scene(step)[0] for step in (LATER, LATER - 1))
+    last = match(now, before[None], radius=CONFIG.radius, topk=1, temperature=CONFIG.temperature)
+    cells = last.cells + len(labels)
+    cells[-1], last.values[-1] = len(labels) - 1, last.values[-1] + 5  # of the first reference
+    matches = Matches(last.values, cells, last.lse)
+    found = go_along(matches, 1, labels, unseen, (HEIGHT, WIDTH), CONFIG)
+    assert float(found[0, 1]) < 0.2
+
+
 def test_what_matches_earlier_frames_alone_says_nothing():
     labels, unseen = half_known()
     rows = (TOP + TALL // 2) * WIDTH
@@ -246,12 +296,12 @@ def test_labels_of_a_few_cells_have_nothing_against_them():
     labels[few] = torch.tensor([0.0, 0.0, 1.0])
     before = torch.where(right == 1, (now - 4).clamp_min(0), now)
     for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
-        found = _likelihoods(before, labels[:, order], size)
-        assert float(found[:, order.index(2)].abs().max()) == 0
+        found = _likelihoods(before, labels[:, order].T, now, size)
+        assert float(found[order.index(2)].abs().max()) == 0
         assert float(found.max()) == 0
         assert float(found.min()) == -2  # nats
-        assert bool((found[right == 1, order.index(still)] == -2).all())
-        assert bool((found[right == 0, order.index(moves)] == -2).all())
+        assert bool((found[order.index(still), right == 1] == -2).all())
+        assert bool((found[order.index(moves), right == 0] == -2).all())
 
 
 def carried(similarity, before, new):
