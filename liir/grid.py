@@ -89,24 +89,21 @@ class Grid:
         down, across = self._writing
         return down @ (cells.float() @ across.T)
 
-    def part_to_pixels(self, planes: Tensor, cells: Tensor) -> tuple[slice, slice, Tensor]:
-        """Interpolates planes in the box of the pixels that some cells have a part in.
+    def part_to_pixels(
+        self, planes: Tensor, box: tuple[slice, slice]
+    ) -> tuple[slice, slice, Tensor]:
+        """Interpolates planes at the pixels that the cells of a box have a part in.
 
         Args:
             planes: (h, w), or (K, h, w).
-            cells: (h, w) bool.
+            box: Rows and columns of cells.
 
         Returns:
             Rows and columns of the frame, and (rows, columns) float32, or (K, rows, columns);
             empty for no cells.
         """
+        (rows, y), (columns, x) = (self._pixels_of(axis, cells) for axis, cells in enumerate(box))
         down, across = self._writing
-        top, bottom = _ends(cells.any(1))
-        left, right = _ends(cells.any(0))
-        rows = slice(*_ends((down[:, top:bottom] > 0).any(1)))
-        columns = slice(*_ends((across[:, left:right] > 0).any(1)))
-        # Cells beyond those have a part in these pixels, too.
-        y, x = slice(*_ends((down[rows] > 0).any(0))), slice(*_ends((across[columns] > 0).any(0)))
         return rows, columns, down[rows, y] @ (planes[..., y, x].float() @ across[columns, x].T)
 
     def cell_of(self, x: float, y: float) -> tuple[float, float]:
@@ -146,15 +143,28 @@ class Grid:
         overlap = (torch.minimum(high, pixel + 1) - torch.maximum(low, pixel)).clamp_min(0)
         return (overlap / overlap.sum(1, keepdim=True)).float().to(self.device)
 
+    def _pixels_of(self, axis: int, cells: slice) -> tuple[slice, slice]:
+        """The pixels that some cells have a part in, and all cells that have one in those."""
+        places = self._places[axis]
+        first = int(torch.searchsorted(places, cells.start - 1.0, right=True))
+        stop = int(torch.searchsorted(places, float(cells.stop)))
+        if first >= stop:
+            return slice(0, 0), slice(0, 0)
+        # Cells beyond those have a part in these pixels, too.
+        return slice(first, stop), slice(int(places[first]), int(places[stop - 1]) + 2)
+
     def _hat(self, axis: int) -> Tensor:
-        length, count = (self.height, self.width)[axis], self.cells[axis]
-        centre = (torch.arange(length, dtype=torch.float64) + 0.5) * self.picture[axis] / length
-        place = ((centre - self.offset) / self.stride).clamp(0, count - 1)
-        distance = (place[:, None] - torch.arange(count, dtype=torch.float64)).abs()
+        place = self._places[axis]
+        cells = torch.arange(self.cells[axis], dtype=torch.float64)
+        distance = (place[:, None] - cells).abs()
         return (1 - distance).clamp_min(0).float().to(self.device)
 
+    @cached_property
+    def _places(self) -> tuple[Tensor, Tensor]:
+        """(H,) and (W,) float64: where pixels lie, in cells, rising; on the CPU."""
+        return self._place(0), self._place(1)
 
-def _ends(flags: Tensor) -> tuple[int, int]:
-    """The first place where a flag (n,) is up, and the one after the last; (0, 0) for none."""
-    places = flags.nonzero()
-    return (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
+    def _place(self, axis: int) -> Tensor:
+        length, count = (self.height, self.width)[axis], self.cells[axis]
+        centre = (torch.arange(length, dtype=torch.float64) + 0.5) * self.picture[axis] / length
+        return ((centre - self.offset) / self.stride).clamp(0, count - 1)

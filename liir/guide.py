@@ -35,6 +35,9 @@ _EVEN = 0.05
 _FIRST, _SECOND = [0, 0, 0, 1, 1, 2], [0, 1, 2, 1, 2, 2]
 """Every pair of two of the three colours."""
 
+Box = tuple[slice, slice]
+_NOWHERE: Box = (slice(0, 0), slice(0, 0))
+
 
 class Guide:
     """The colours of a frame, for reading shares at its pixels.
@@ -59,18 +62,16 @@ class Guide:
             Rows and columns of the frame, then (rows, columns) float32 twice: the share read
             linearly, and what colours add to it, which other labels lose. Empty for no cells.
         """
-        if not self.radius or not cells.any():
-            rows, columns, linear = self.grid.part_to_pixels(share, cells)
-            return rows, columns, linear, torch.zeros_like(linear)
-        rows, columns, linear = self.grid.part_to_pixels(share, _filled(cells, self.radius))
+        core = _extent(cells)
+        rows, columns, linear = self.grid.part_to_pixels(share, self._grown(core, self.radius))
         added = torch.zeros_like(linear)
-        ends = cells & (_most(share) + _most(-share) > _EVEN)
-        if ends.any():
-            box = _grown(ends, 3 * self.radius + 1)
+        ends = self._ends(share, cells, core)
+        if not _empty(ends):
+            box = self._grown(ends, 3 * self.radius + 1)
             planes = share.new_zeros(4, *share.shape)
-            planes[:, *box] = self._fit(share[box], self._colours[:, *box])
+            planes[:, *box] = self._fit(share[box], box)
             down, across, (*slopes, change) = self.grid.part_to_pixels(
-                planes, _filled(ends, self.radius)
+                planes, self._grown(ends, self.radius)
             )
             for slope, colour in zip(slopes, self._pixels[down, across].unbind(-1), strict=True):
                 change.addcmul_(slope, _centred(colour))
@@ -78,37 +79,77 @@ class Guide:
             added[top : top + len(change), left : left + change.shape[1]] = change
         return rows, columns, linear, added
 
-    def _fit(self, share: Tensor, colours: Tensor) -> Tensor:
+    def _ends(self, share: Tensor, cells: Tensor, core: Box) -> Box:
+        """The box of those cells, which lie in a box, where the label ends."""
+        if not self.radius or _empty(core):
+            return _NOWHERE
+        box = self._grown(core, 1)
+        part = share[box]
+        most_and_least = F.max_pool2d(torch.stack((part, -part)), 3, 1, 1)
+        return _extent(cells[box] & (most_and_least.sum(0) > _EVEN), box)
+
+    def _fit(self, share: Tensor, box: Box) -> Tensor:
         """What is added to a share (a, b), as a function of colour: slopes and offset, (4, a, b).
 
         Those within 2 `radius` of an edge of the box that is none of the frame are not exact.
         """
-        pairs = colours[_FIRST] * colours[_SECOND]
-        products = torch.cat((share[None], (share * share)[None], share * colours, colours, pairs))
-        centre, square, together, mean, pairs = self._around(products).split((1, 1, 3, 3, 6))
+        colours, mean, factors, count = (planes[:, *box] for planes in self._of_colours)
+        products = torch.cat((share[None], (share * share)[None], share * colours))
+        centre, square, together = self._around(products, box).split((1, 1, 3))
         together -= centre * mean
-        slopes = _solved(pairs - mean[_FIRST] * mean[_SECOND], together)
+        slopes = _solved(factors, together)
         spread = square - centre * centre
         told = (slopes * together).sum(0, keepdim=True)
         # Three colours tell a part of anything, by chance: the adjusted coefficient has less.
-        told -= 3 / (self._count(share) - 4).clamp_min(1) * (spread - told)
-        told, spread = self._around(torch.cat((told, spread)))
+        told -= 3 / (count - 4).clamp_min(1) * (spread - told)
+        told, spread = self._around(torch.cat((told, spread)), box)
         trust = (told / (spread + _STILL)).clamp(0, 1).sqrt()
         offset = centre - (slopes * mean).sum(0)
-        planes = self._around(torch.cat((slopes, offset)))
+        planes = self._around(torch.cat((slopes, offset)), box)
         planes[3] -= share
         return planes.mul_(trust)
 
-    def _around(self, planes: Tensor) -> Tensor:
-        """Means (n, a, b) over the window of each cell, as far as it lies in the box."""
-        side, radius = 2 * self.radius + 1, self.radius
-        down = F.avg_pool2d(planes, (side, 1), 1, (radius, 0), count_include_pad=False)
-        return F.avg_pool2d(down, (1, side), 1, (0, radius), count_include_pad=False)
+    def _around(self, planes: Tensor, box: Box) -> Tensor:
+        """Means (n, a, b) over the window of each cell of a box, as far as it lies in the frame.
 
-    def _count(self, share: Tensor) -> Tensor:
-        """Cells (1, a, b) in the window of each."""
-        side, ones = 2 * self.radius + 1, torch.ones_like(share)[None]
-        return side**2 * F.avg_pool2d(ones, side, 1, self.radius)
+        Where it does not lie in the box, what is missing counts as zero.
+        """
+        (down, across), (y, x) = self._windows, box
+        return down[y, y] @ (planes @ across[x, x].T)
+
+    def _grown(self, box: Box, reach: int) -> Box:
+        """A box so many cells larger on each side, as far as the frame goes."""
+        if _empty(box):
+            return box
+        rows, columns = (
+            slice(max(0, cells.start - reach), min(count, cells.stop + reach))
+            for cells, count in zip(box, self.grid.cells, strict=True)
+        )
+        return rows, columns
+
+    @cached_property
+    def _windows(self) -> tuple[Tensor, Tensor]:
+        """(h, h) and (w, w): each row has equal weights for the cells of a window, of sum 1."""
+        down, across = (
+            torch.ones(n, n).triu(-self.radius).tril(self.radius) for n in self.grid.cells
+        )
+        rows, columns = (ones / ones.sum(1, keepdim=True) for ones in (down, across))
+        return rows.to(self.grid.device), columns.to(self.grid.device)
+
+    @cached_property
+    def _of_colours(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What all labels have in common, (n, h, w) each.
+
+        They are the three colours, their means in the window of each cell, the factors of their
+        covariances there, and how many cells it has.
+        """
+        whole = slice(0, self.grid.cells[0]), slice(0, self.grid.cells[1])
+        colours = self._colours
+        planes = torch.cat((colours, colours[_FIRST] * colours[_SECOND]))
+        mean, pairs = self._around(planes, whole).split((3, 6))
+        rows, columns = ((windows > 0).sum(1) for windows in self._windows)
+        count = (rows[:, None] * columns)[None]
+        return colours, mean, _factors(pairs - mean[_FIRST] * mean[_SECOND]), count
 
     @cached_property
     def _pixels(self) -> Tensor:
@@ -127,17 +168,14 @@ class Guide:
         return _centred(picture[:, down[:, None], across])
 
 
-def _solved(scatter: Tensor, together: Tensor) -> Tensor:
-    """Slopes by three colours, from their covariances and those with the share.
-
-    Written out (L D L^T), as not every device solves small systems.
+def _factors(scatter: Tensor) -> Tensor:
+    """L D L^T of the covariances of three colours and a little; L has ones on its diagonal.
 
     Args:
-        scatter: (6, a, b), of the pairs `_FIRST` and `_SECOND`.
-        together: (3, a, b).
+        scatter: (6, h, w), of the pairs `_FIRST` and `_SECOND`.
 
     Returns:
-        (3, a, b).
+        (6, h, w): the three of D, then those of L below the diagonal, by rows.
     """
     rr, rg, rb, gg, gb, bb = scatter
     rr, gg, bb = (variance + _CONTRAST**2 for variance in (rr, gg, bb))
@@ -145,6 +183,20 @@ def _solved(scatter: Tensor, together: Tensor) -> Tensor:
     gg = gg - green * rg
     both = (gb - blue * rg) / gg
     bb = bb - blue * rb - both * both * gg
+    return torch.stack((rr, gg, bb, green, blue, both))
+
+
+def _solved(factors: Tensor, together: Tensor) -> Tensor:
+    """Slopes by three colours: written out, as not every device solves small systems.
+
+    Args:
+        factors: (6, a, b), as `_factors` gives them.
+        together: (3, a, b), the covariances of share and colours.
+
+    Returns:
+        (3, a, b).
+    """
+    rr, gg, bb, green, blue, both = factors
     red = together[0]
     second = together[1] - green * red
     third = (together[2] - blue * red - both * second) / bb
@@ -157,23 +209,16 @@ def _centred(colours: Tensor) -> Tensor:
     return colours / 255 - 0.5
 
 
-def _most(share: Tensor) -> Tensor:
-    """(h, w), of each cell and those beside it."""
-    return F.max_pool2d(share[None], 3, 1, 1)[0]
-
-
-def _filled(cells: Tensor, reach: int) -> Tensor:
-    """(h, w) bool: the box of `_grown`."""
-    box = torch.zeros_like(cells)
-    box[_grown(cells, reach)] = True
-    return box
-
-
-def _grown(cells: Tensor, reach: int) -> tuple[slice, slice]:
-    """The box around some cells (h, w), so many cells larger on each side."""
+def _extent(cells: Tensor, within: Box = _NOWHERE) -> Box:
+    """The box of some cells (a, b), which are those of a box of the frame; empty for none."""
     box = []
-    for flags in (cells.any(1), cells.any(0)):
+    for flags, cells_of in zip((cells.any(1), cells.any(0)), within, strict=True):
         places = flags.nonzero()
-        first, last = int(places[0]), int(places[-1])
-        box.append(slice(max(0, first - reach), min(len(flags), last + 1 + reach)))
+        if not len(places):
+            return _NOWHERE
+        box.append(slice(int(places[0]) + cells_of.start, int(places[-1]) + 1 + cells_of.start))
     return box[0], box[1]
+
+
+def _empty(box: Box) -> bool:
+    return bool(box[0].start == box[0].stop)

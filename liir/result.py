@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from liir.annotations import Annotation
 from liir.errors import InputError
@@ -133,9 +134,8 @@ def strongest(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """The label of every pixel, and its share.
 
-    A label that wins a pixel has at least the average share in one of the cells around it: each
-    object is up-sampled there alone, and many objects cost little more than one. The background
-    has what colours do not add to objects.
+    Each object is up-sampled where it may win alone, and many objects cost little more than one.
+    The background has what colours do not add to objects.
 
     Args:
         scores: (K, h, w) shares, background first.
@@ -148,9 +148,9 @@ def strongest(
     ground = guide.grid.to_pixels(scores[:1])[0]
     best = torch.zeros_like(ground)
     labels = torch.zeros_like(ground, dtype=torch.uint8)
-    average = scores.sum(0) * ((1 - 1e-4) / len(scores))  # less what rounding may add
+    least = _least(scores)
     for number, share in zip(ids, scores[1:], strict=True):
-        rows, columns, mine, added = guide.read(share, (share >= average) & (share > 0))
+        rows, columns, mine, added = guide.read(share, (share >= least) & (share > 0))
         ground[rows, columns] -= added
         mine += added
         held, owner = best[rows, columns], labels[rows, columns]
@@ -159,6 +159,17 @@ def strongest(
     labels[ground >= best] = 0
     best = torch.maximum(best, ground)
     return labels.cpu().numpy(), best.clamp_(0, 1).cpu().numpy()
+
+
+def _least(scores: Tensor) -> Tensor:
+    """What a label has in one of the four cells around a pixel, at least, to win it: (h, w).
+
+    That is the average share, and a quarter of the largest share in some cell around the pixel:
+    one of the four counts for a quarter or more, and so does the label that is strongest there.
+    """
+    quarter = -F.max_pool2d(-scores.amax(0, keepdim=True), 3, 1, 1)[0] / 4
+    rounded = 1 - 1e-4
+    return torch.maximum(scores.sum(0) / len(scores), quarter) * rounded
 
 
 def without(scores: Tensor, channels: list[int]) -> Tensor:

@@ -61,13 +61,14 @@ def test_a_part_equals_its_place_in_the_whole():
     for top, left, bottom, right in [(0, 0, 1, 1), (3, 5, 9, 8), (0, 0, *grid.cells)]:
         cells = torch.zeros(grid.cells, dtype=torch.bool)
         cells[top, left] = cells[bottom - 1, right - 1] = True
-        rows, columns, part = grid.part_to_pixels(plane, cells)
+        box = slice(top, bottom), slice(left, right)
+        rows, columns, part = grid.part_to_pixels(plane, box)
         assert torch.allclose(part, whole[rows, columns], atol=1e-6)
         outside = torch.ones_like(whole, dtype=torch.bool)
         outside[rows, columns] = False
         touched = grid.to_pixels(cells[None])[0] > 0
         assert not (touched & outside).any()
-    _, _, none = grid.part_to_pixels(plane, torch.zeros(grid.cells, dtype=torch.bool))
+    _, _, none = grid.part_to_pixels(plane, (slice(0, 0), slice(0, 0)))
     assert none.numel() == 0
 
 

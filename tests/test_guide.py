@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from liir.grid import Grid
-from liir.guide import _CONTRAST, _FIRST, _SECOND, Guide, _solved
+from liir.guide import _CONTRAST, _FIRST, _SECOND, Guide, _factors, _solved
 
 CPU = torch.device("cpu")
 HEIGHT, WIDTH = 61, 81  # a cell in each corner, so that flips take cells to cells
@@ -122,6 +122,6 @@ def test_slopes_solve_their_system():
     colours[1] = colours[0]  # two of the three tell the same: next to no variance is left
     full = torch.cov(colours)
     together = torch.randn(3, 1, 1)
-    found = _solved(full[_FIRST, _SECOND][:, None, None], together).flatten()
+    found = _solved(_factors(full[_FIRST, _SECOND][:, None, None]), together).flatten()
     wanted = torch.linalg.solve(full + _CONTRAST**2 * torch.eye(3), together.flatten())
     assert torch.allclose(found, wanted, rtol=1e-3)

@@ -7,7 +7,7 @@ import torch
 import liir
 from liir.grid import Grid
 from liir.guide import Guide
-from liir.result import Result, strongest, without
+from liir.result import Result, _least, strongest, without
 
 
 def test_the_others_share_what_is_left():
@@ -34,8 +34,8 @@ def test_the_strongest_label_of_every_pixel_wins(objects, size, radius):
     guide = Guide(rgb, grid, radius)
     labels, sure = strongest(shares, ids, guide)
     read = grid.to_pixels(shares)
-    for channel, share in enumerate(shares[1:], start=1):
-        likely = (share >= shares.mean(0)) & (share > 0)  # elsewhere colours do not make it win
+    for channel, share in enumerate(shares[1:] if radius else (), start=1):
+        likely = (share >= _least(shares)) & (share > 0)  # elsewhere colours do not make it win
         rows, columns, _, added = guide.read(share, likely)
         read[channel, rows, columns] += added
         read[0, rows, columns] -= added
@@ -49,6 +49,23 @@ def test_the_strongest_label_of_every_pixel_wins(objects, size, radius):
     nothing = (grid.to_pixels(shares).sum(0) == 0).numpy()
     assert nothing.any()
     assert radius or not labels[nothing].any()  # a guide reads void cells by what is around them
+
+
+def test_a_label_wins_between_cells_that_are_others() -> None:
+    """With hardly more than the average, and a quarter of the strongest."""
+    grid = Grid(29, 37, 0, torch.device("cpu"))
+    shares = torch.full((13, *grid.cells), 0.05)
+    shares[0] = 0.0
+    for corner in range(4):
+        shares[1 + corner] = 0.0
+        shares[1 + corner, corner // 2 :: 2, corner % 2 :: 2] = 0.5
+    shares[5] = 0.15
+    labels, sure = strongest(
+        shares, tuple(range(1, 13)), Guide(np.zeros((29, 37, 3), np.uint8), grid, 0)
+    )
+    assert (labels[2:-1:4, 2:-1:4] == 5).all()
+    assert np.allclose(sure[2:-1:4, 2:-1:4], 0.15)
+    assert (labels[::4, ::4] < 5).all()
 
 
 def test_a_result_is_shown_in_one_short_line():
