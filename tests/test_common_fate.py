@@ -232,6 +232,19 @@ def test_of_several_keys_the_best_in_the_latest_reference_counts():
     torch.testing.assert_close(found, gone(labels, unseen), atol=0.02, rtol=0)
 
 
+def test_whoever_knows_better_knows_that_reference_better():
+    """What has just come is known well to an earlier frame, and that says nothing of the last."""
+    labels, unseen = half_known()
+    unseen = unseen * (torch.arange(HEIGHT * WIDTH) % WIDTH < LEFT + 2)
+    labels[(unseen == 0) & scene(LATER)[1].flatten()] = torch.tensor([0.0, 1.0])
+    now, before = (scene(step)[0] for step in (LATER, LATER - 1))
+    last = match(now, before[None], radius=CONFIG.radius, topk=1, temperature=CONFIG.temperature)
+    cells = torch.cat((torch.arange(len(unseen))[:, None], last.cells + 2 * len(unseen)), dim=1)
+    values = torch.cat((last.values + 20 * unseen[:, None], last.values), dim=1)
+    found = go_along(Matches(values, cells, last.lse), 2, labels, unseen, (HEIGHT, WIDTH), CONFIG)
+    torch.testing.assert_close(found, gone(labels, unseen), atol=0.02, rtol=0)
+
+
 def test_what_is_half_unseen_goes_half_the_way():
     labels, unseen = half_known()
     whole, half = gone(labels, unseen), gone(labels, unseen / 2)
