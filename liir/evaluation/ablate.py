@@ -91,7 +91,7 @@ def ablate(
         seeds: Train each arm from each of these.
         width: Factor on the channels of the network; 0.5, in quick 0.25, in a grid
             the preset's.
-        setting: Another setting of every arm, as in liir train.
+        setting: Another setting of every arm, as in liir train; with --from of tracking alone.
         arms: Only these, and what they need.
         device: auto, cpu, cuda, cuda:1, mps, ...
         workers: Processes that decode video.
@@ -100,9 +100,9 @@ def ablate(
     """
     chosen = arms_of(plan, grid, preset, each)
     weights = _weights(plan, given, chosen)
-    _check(footage, weights, budget, steps, seeds, width, setting, init)
+    _check(footage, weights, budget, steps, seeds, width, init)
     settings = (*(_QUICK if plan == "quick" else ()), *setting)
-    parse_settings(settings, "training", "model", "tracking")
+    parse_settings(settings, *([] if weights else ["training", "model"]), "tracking")
     sets = _sets(root, benchmark, points, sequences)
     for folder in (out, keep):
         if folder is not None:
@@ -116,7 +116,7 @@ def ablate(
         own = presets.preset(preset or "small").model.width
         width = {"quick": 0.25, GRID: own}.get(plan, 0.5)
     common: dict[str, Any] = {"out": out, "arms": chosen, "footage": footage, "given": weights}
-    common |= {"settings": (f"width={width}", *settings), "steps": 1}
+    common |= {"settings": settings if weights else (f"width={width}", *settings), "steps": 1}
     common |= {"device": device, "workers": workers, "init": init}
     plans = [ablation.Plan(**common, **each) for each in sets]
     plans[0].needed(arms)  # complains before anything is made
@@ -167,12 +167,11 @@ def _check(
     steps: int | None,
     seeds: Sequence[int],
     width: float | None,
-    setting: Sequence[str],
     init: str | None,
 ) -> None:
     """Sees that options go together."""
     training: dict[str, object] = {"--footage": footage, "--budget": budget, "--steps": steps}
-    training |= {"--width": width, "--set": setting, "--init": init}
+    training |= {"--width": width, "--init": init}
     for name, value in training.items() if weights else ():
         if value not in (None, ()):
             raise InputError(f"with --from nothing is trained: leave {name} out")

@@ -54,7 +54,8 @@ class Plan:
         arms: In an order in which each comes after those it needs.
         footage: Videos to train on.
         steps: Of each run.
-        settings: For every arm, such as width=0.5, as `liir train --set` takes them.
+        settings: For every arm, such as width=0.5, as `liir train --set` takes them; of tracking
+            alone, where weights are given.
         root: The benchmark's folder.
         benchmark: Its name, as for `evaluate`.
         points: Its table of joints, as for `evaluate`.
@@ -103,6 +104,10 @@ class Plan:
     def folder(self, arm: Arm, seed: int) -> Path:
         """Where an arm is kept."""
         return self.out / f"seed-{seed}" / arm.name
+
+    def changed(self, arm: Arm) -> tuple[str, ...]:
+        """Settings that an arm is scored with and was not trained with, as those of the plan."""
+        return self.settings if (arm.weights or arm.name) in self.given else ()
 
     def weights(self, arm: Arm, seed: int) -> Path:
         """What is scored of an arm."""
@@ -209,7 +214,7 @@ def score_arm(
     known = _score(plan, arm, seed, model)
     if known is not None:
         return known
-    changes = parse_settings(arm.tracking, "tracking")["tracking"]
+    changes = parse_settings([*plan.changed(arm), *arm.tracking], "tracking")["tracking"]
     folder = plan.folder(arm, seed)
     report = evaluate(
         plan.benchmark,
@@ -222,7 +227,7 @@ def score_arm(
         progress=progress,
     )
     score = report.summary[plan.measure]
-    entry = {"score": score, "weights": fingerprint(model.encoder)}
+    entry = {"score": score, "weights": fingerprint(model.encoder), "set": [*plan.changed(arm)]}
     entry |= {"sequences": sorted(plan.sequences)} if plan.sequences else {}
     with written(_score_file(plan, arm, seed)) as partial:
         partial.write_text(
@@ -316,8 +321,8 @@ def _score_file(plan: Plan, arm: Arm, seed: int) -> Path:
 def _score(plan: Plan, arm: Arm, seed: int, model: Model | None = None) -> float | None:
     """What an arm scored before, a fraction.
 
-    None if it has not, or with other weights than the model's, or on other sequences, or the file
-    is damaged.
+    None if it has not, or with other weights than the model's, or otherwise, or on other sequences,
+    or the file is damaged.
     """
     try:
         entry = json.loads(_score_file(plan, arm, seed).read_text("utf-8"))
@@ -328,5 +333,6 @@ def _score(plan: Plan, arm: Arm, seed: int, model: Model | None = None) -> float
     except (OSError, ValueError, TypeError, KeyError):
         return None
     other = model is not None and weights != fingerprint(model.encoder)
+    other = other or entry.get("set", []) != [*plan.changed(arm)]
     other = other or bool(plan.sequences and sequences != {*plan.sequences})
     return None if other else score

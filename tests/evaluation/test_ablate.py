@@ -92,6 +92,12 @@ def test_references_of_given_weights(run: Run, world: Path, weights: Path, tmp_p
     more = run(*words, "--from", f"mast={weights}")
     assert more.code == 0
     assert len(rows(out / "table2.csv")) == 4
+    changed = (*words[:-1], tmp_path / "changed", "--set", "topk=3")
+    assert run(*changed).code == 0
+    told = json.loads((tmp_path / "changed/seed-0/liir-short/davis2016.json").read_text())
+    assert told["settings"]["topk"] == 3
+    other = run(*changed[:-1], "topk=4")
+    assert (other.code, "made with other settings" in other.err) == (2, True)
 
 
 def test_a_grid_over_two_benchmarks(run: Run, world: Path, weights: Path, tmp_path: Path) -> None:
@@ -154,6 +160,7 @@ def test_bad_input(run: Run, world: Path, weights: Path, tmp_path: Path) -> None
         (("grid", davis, *given), "give --grid FIELD=A,B,C"),
         (("grid", davis, "--grid", "batch=2,3", *given), "--from is for table2"),
         (("grid", davis, *axis, *given, "--budget", 3), "nothing is trained: leave --budget out"),
+        (("grid", davis, *axis, *given, "--set", "batch=2"), "TrackingConfig has no field 'batch'"),
         (("grid", davis, *axis, *given, "--sequences", "two"), "no sequence is called 'two'"),
         (("grid", f"davis206={davis}", *axis, *given), "did you mean davis2016?"),
         (("grid", davis, davis, *axis, *given), "davis2016 is given twice"),
