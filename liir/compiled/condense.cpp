@@ -10,17 +10,15 @@ namespace {
 // one key of each query.
 void condense(const float *shares, const int64_t *cells, int count, int topk, const Prior &prior,
               float *out) {
-    const uint64_t area = uint64_t(prior.height) * prior.width;
+    const double references = 1. / (double(prior.height) * prior.width);  // a cell
     __m512 share[BEST], peak[BEST];
     __m512i owner[BEST];
     for (int j = 0; j < topk; j++) {
         float some[VECTOR] = {};
         int of[VECTOR] = {};
         for (int i = 0; i < count; i++) {
-            const uint64_t cell = cells[i * topk + j];
             some[i] = shares[i * topk + j];
-            // Shorter numbers are divided faster.
-            of[i] = (cell | area) >> 32 ? int(cell / area) : uint32_t(cell) / uint32_t(area);
+            of[i] = int((cells[i * topk + j] + 0.5) * references);
         }
         share[j] = _mm512_loadu_ps(some), owner[j] = _mm512_loadu_si512(of);
     }

@@ -20,7 +20,13 @@ struct Prior {
     int reach;
     const float *values;  // (references, height, width, channels)
     int references, height, width, channels;
-    std::vector<float> blurred = {};  // the values as a Gaussian around each cell sees them
+    std::vector<float> &blurred = kept();  // the values as a Gaussian around each cell sees them
+
+    // Memory of each thread's last call: to ask for it anew costs more than blurring.
+    static std::vector<float> &kept() {
+        static thread_local std::vector<float> own;
+        return own;
+    }
 
     // Blurs the values, where there are Gaussians; what of them lies beyond the frame is left out.
     void blur(int threads) {
@@ -34,6 +40,7 @@ struct Prior {
             const float *from = values + number * row;
             float *to = blurred.data() + number * row;
             std::vector<float> sum(row);
+            std::fill_n(to, row, 0.f);
             const float whole = weight(y, height);
             for (int away = std::max(-reach, -y); away <= std::min(reach, height - 1 - y); away++)
                 add(bell[reach + away] / whole, from + away * row, sum.data(), row);
