@@ -321,7 +321,7 @@ def _score_file(plan: Plan, arm: Arm, seed: int) -> Path:
 def _score(plan: Plan, arm: Arm, seed: int, model: Model | None = None) -> float | None:
     """What an arm scored before, a fraction.
 
-    None if it has not, or with other weights than the model's, or otherwise, or on other sequences,
+    None if it has not, or with weights other than the model's, or other settings or sequences,
     or the file is damaged.
     """
     try:
