@@ -13,6 +13,7 @@ from liir.export import write_label_png
 from liir.video import VideoWriter
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+WEIGHTS = REPOSITORY / "liir" / "weights"
 LIMIT_MB = 60
 
 
@@ -24,11 +25,23 @@ def wheel(tmp_path_factory):
     return next(folder.glob("liir-*.whl"))
 
 
+def test_bundled_weights_have_cards():
+    models = {path.stem for path in WEIGHTS.glob("*.safetensors")}
+    assert models == {path.stem for path in WEIGHTS.glob("*.md")}
+    for name in models:
+        card = (WEIGHTS / f"{name}.md").read_text("utf-8")
+        for part in ("**For**", "**Not for**", "**Licence**", "## Data", "## Recipe", "## Scores"):
+            assert part in card, (name, part)
+        assert "## Known failures" in card, name
+
+
 @pytest.mark.slow
 def test_wheel_holds_the_package_and_its_weights(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert wheel.stat().st_size < LIMIT_MB * 10**6
-    for name in ("liir/py.typed", "liir/weights/small.safetensors", "liir/weights/small.md"):
+    weights = [path.name for path in WEIGHTS.glob("*.*")]
+    assert "small.safetensors" in weights
+    for name in ("liir/py.typed", *(f"liir/weights/{name}" for name in weights)):
         assert name in names
     assert not [n for n in names if n.startswith(("tests/", "liir/weights/ablation"))]
 
