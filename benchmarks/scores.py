@@ -79,6 +79,7 @@ NAMES = {
     "rgb": "RGB colours",
     "lab": "Lab colours",
     "random:small": "random weights of `small`",
+    "small-paper": "`small-paper`",
     "small": "**`small`**",
     "base": "**`base`**",
 }
@@ -221,7 +222,7 @@ def main() -> None:
     )
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("scores"))
-    default = ["copy", "flow", "rgb", "lab", "random:small", "mast", "small", "base"]
+    default = ["copy", "flow", "rgb", "lab", "random:small", "mast", "small-paper", "small", "base"]
     parser.add_argument("--rows", nargs="*", default=default, metavar="[NAME=]WHAT")
     parser.add_argument("--supervised", nargs="*", metavar="NAME=DIR")
     parser.add_argument("--sequences", nargs="*", default=(), metavar="NAME")
