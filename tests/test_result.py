@@ -52,7 +52,7 @@ def test_the_strongest_label_of_every_pixel_wins(objects, size, radius):
 
 
 def test_a_label_wins_between_cells_that_are_others() -> None:
-    """With hardly more than the average, and a quarter of the strongest."""
+    """With hardly more than a quarter of the strongest."""
     grid = Grid(29, 37, 0, torch.device("cpu"))
     shares = torch.full((13, *grid.cells), 0.05)
     shares[0] = 0.0

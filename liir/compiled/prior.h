@@ -22,7 +22,7 @@ struct Prior {
     int references, height, width, channels;
     std::vector<float> &blurred = kept();  // the values as a Gaussian around each cell sees them
 
-    // Memory of each thread's last call: to ask for it anew costs more than blurring.
+    // Memory of each thread's largest call: to ask for it anew costs more than blurring.
     static std::vector<float> &kept() {
         static thread_local std::vector<float> own;
         return own;
