@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+Box = tuple[slice, slice]
+"""Rows and columns of cells."""
+
 STRIDE = 4
 OFFSET = 0.5
 """Where cell 0 looks, in pixels of the picture: the centre of its first pixel."""
@@ -89,14 +92,12 @@ class Grid:
         down, across = self._writing
         return down @ (cells.float() @ across.T)
 
-    def part_to_pixels(
-        self, planes: Tensor, box: tuple[slice, slice]
-    ) -> tuple[slice, slice, Tensor]:
+    def part_to_pixels(self, planes: Tensor, box: Box) -> tuple[slice, slice, Tensor]:
         """Interpolates planes at the pixels that the cells of a box have a part in.
 
         Args:
             planes: (h, w), or (K, h, w).
-            box: Rows and columns of cells.
+            box: What cells.
 
         Returns:
             Rows and columns of the frame, and (rows, columns) float32, or (K, rows, columns);

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from liir.grid import Grid
+from liir.grid import Box, Grid
 
 _CONTRAST = 0.01
 """Difference of colours, of 1, that counts for little."""
@@ -35,7 +35,6 @@ _EVEN = 0.05
 _FIRST, _SECOND = [0, 0, 0, 1, 1, 2], [0, 1, 2, 1, 2, 2]
 """Every pair of two of the three colours."""
 
-Box = tuple[slice, slice]
 _NOWHERE: Box = (slice(0, 0), slice(0, 0))
 
 

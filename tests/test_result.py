@@ -68,6 +68,14 @@ def test_a_label_wins_between_cells_that_are_others() -> None:
     assert (labels[::4, ::4] < 5).all()
 
 
+def test_a_label_wins_with_hardly_more_than_the_average() -> None:
+    grid = Grid(29, 37, 0, torch.device("cpu"))
+    shares = torch.tensor([0.25, 0.25, 0.26, 0.24])[:, None, None].expand(4, *grid.cells)
+    labels, sure = strongest(shares, (1, 2, 3), Guide(np.zeros((29, 37, 3), np.uint8), grid, 0))
+    assert (labels == 2).all()
+    assert np.allclose(sure, 0.26)
+
+
 def test_a_result_is_shown_in_one_short_line():
     result = Result(
         index=7,

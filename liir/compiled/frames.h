@@ -63,8 +63,9 @@ struct Bfloat16 {
 };
 #endif
 
-// Runs task(0) ... task(count - 1); whichever thread is free takes the next few. The threads are those
-// of PyTorch, which loads OpenMP first: others would wait for them, as they spin a while for work.
+// Runs task(0) ... task(count - 1); whichever thread is free takes the next few. The threads are
+// those of PyTorch, which loads OpenMP first: others would wait for them, as they spin a while for
+// work.
 template <class Task> void share(int count, int threads, const Task &task) {
     const int few = std::max(1, count / (16 * threads));
 #pragma omp parallel for schedule(dynamic, few) num_threads(std::min(count, threads))
