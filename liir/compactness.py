@@ -3,8 +3,7 @@
 The mass that a query gives to one reference, its row, is approximated by M narrow Gaussians around
 its best cells (LIIR, section 3.3). In training, confident rows of the affinity are pulled towards
 their fit; in tracking they are replaced by it. A Gaussian around a cell, times the labels, is the
-blurred label map read at that cell: tracking blurs each reference's labels once, or, compiled,
-around the few cells that are read.
+blurred label map read at that cell: tracking blurs each reference's labels once.
 
 Two forms (`compact_form`). "mass": Gaussians sum to one over the frame and share the row's mass in
 proportion to their cells' values, so that a query still gives one in all. "published", as the

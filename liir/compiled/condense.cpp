@@ -70,7 +70,7 @@ void liir_condense(const float *shares, const int64_t *cells, int queries, int t
     Prior prior{gaussians,  threshold, bool(published), bell,    reach, values,
                 references, height,    width,           channels};
     prior.blur(threads);
-    share((queries + VECTOR - 1) / VECTOR, threads, [&](int number) {
+    split((queries + VECTOR - 1) / VECTOR, threads, [&](int number) {
         const int64_t i = int64_t(number) * VECTOR;
         const int count = std::min(VECTOR, int(queries - i));
         condense(shares + i * topk, cells + i * topk, count, topk, prior, total + i * channels);

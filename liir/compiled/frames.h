@@ -72,6 +72,13 @@ template <class Task> void share(int count, int threads, const Task &task) {
     for (int i = 0; i < count; i++) task(i);
 }
 
+// The same, to each thread neighbouring ones, as many as to any other: what it makes of a part of
+// the frame in one call is still in its core's cache when it reads that part in the next.
+template <class Task> void split(int count, int threads, const Task &task) {
+#pragma omp parallel for schedule(static) num_threads(std::min(count, threads))
+    for (int i = 0; i < count; i++) task(i);
+}
+
 // Lays out a row of `width` cells, `lanes` of each, lane by lane.
 inline void pack(const uint32_t *from, uint32_t *to, int width, int lanes, int wide) {
     for (int start = 0; start < width; start += VECTOR) {

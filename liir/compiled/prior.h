@@ -34,11 +34,12 @@ struct Prior {
         const int64_t row = int64_t(width) * channels;
         blurred.resize(int64_t(references) * height * row);
         std::vector<float> across(row);
-        for (int64_t i = 0; i < row; i++) across[i] = weight(int(i / channels), width);
-        share(references * height, threads, [&](int number) {
-            const int y = number % height;
-            const float *from = values + number * row;
-            float *to = blurred.data() + number * row;
+        for (int64_t i = 0; i < row; i++) across[i] = 1 / weight(int(i / channels), width);
+        split(references * height, threads, [&](int number) {
+            const int y = number / references;
+            const int64_t line = int64_t(number % references) * height + y;
+            const float *from = values + line * row;
+            float *to = blurred.data() + line * row;
             std::vector<float> sum(row);
             std::fill_n(to, row, 0.f);
             const float whole = weight(y, height);
@@ -50,7 +51,7 @@ struct Prior {
                 const int64_t beside = int64_t(away) * channels;
                 add(bell[reach + away], sum.data() + first + beside, to + first, last - first);
             }
-            for (int64_t i = 0; i < row; i++) to[i] /= across[i];
+            for (int64_t i = 0; i < row; i++) to[i] *= across[i];
         });
     }
 
