@@ -24,6 +24,7 @@ def adapt(
     weights: Annotated[str, arg(name="from", metavar="NAME")] = "small",
     minutes: Annotated[float | None, arg(metavar="M")] = None,
     steps: Count = None,
+    share: Annotated[float | None, arg(metavar="S")] = None,
     device: Name = "auto",
     workers: Count = None,
 ) -> int:
@@ -41,6 +42,8 @@ def adapt(
         weights: Where to begin: a bundled model, or a safetensors file.
         minutes: Time to train for; 5 if neither this nor --steps is given.
         steps: Length in steps instead.
+        share: How much of what is learned to keep, up to 1; 0.25 if not given. More for footage
+            that is unlike any other, less where labels get worse.
         device: auto, cpu, cuda, cuda:1, mps, ...
         workers: Processes that decode video; 0 decodes in this one.
     """
@@ -56,6 +59,7 @@ def adapt(
 
         minutes = 5.0 if minutes is None and steps is None else minutes
         options: dict[str, Any] = {"minutes": minutes, "steps": steps, "progress": progress}
+        options["share"] = adapting.SHARE if share is None else share
         made = adapting.adapt(folders, weights, out, device=device, workers=workers, **options)
     print(f"weights  {made}")
     return 0

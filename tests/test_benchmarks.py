@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+import liir
+from liir.encoder import find_weights, write_weights
 from liir.presets import preset
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -161,10 +164,41 @@ def test_joints_near_enough(module):
 
 
 def test_gains_of_adapting_are_told(module):
-    row = {"frames": 9.0, "before": 70.0, "after": 71.5, "minutes": 5.0, "forgotten": 0.5}
-    told = module("adapting").table({"one": row, "two": row | {"after": 68.0}}, forget=True)
-    assert "| one | 9 | 70.0 | 71.5 | +1.5 | 5.0 | 0.5 |" in told
-    assert "mean gain -0.2, worst -2.0, best +1.5, 5.0 minutes on average" in told
+    row = {"frames": 9, "before": 70.0, "after": {"0.5": 71.5, "1": 71.0}, "minutes": 5.0}
+    rows = {"one": row, "two": row | {"after": {"0.5": 68.0, "1": 67.0}}}
+    told = module("adapting").table(rows, Namespace(shares=(0.5, 1.0), forget=False))
+    assert "| clip | frames | before | 0.5 | 1 |" in told
+    assert "| one | 9 | 70.0 | +1.5 | +1.0 |" in told
+    assert "| *mean* |  |  | -0.2 | -1.0 |" in told
+    assert "| *worst* |  |  | -2.0 | -3.0 |" in told
+    for each in rows.values():
+        each["others"] = [60.0, 59.0]
+    told = module("adapting").table(rows, Namespace(shares=(0.5,), forget=True))
+    assert "| two | 9 | 70.0 | -2.0 | -1.0 |" in told
+
+
+def test_of_adapted_weights_a_share_is_kept(module, tmp_path):
+    adapting = module("adapting")
+    encoder, preset = find_weights("random:small")
+    with torch.no_grad():
+        encoder.pixel_head.weight.add_(1.0)
+    write_weights(tmp_path / "whole.safetensors", encoder.state_dict(), preset)
+    model = adapting.kept(tmp_path / "whole.safetensors", 0.25, Namespace(model="random:small"))
+    before = liir.load("random:small").encoder.pixel_head.weight
+    moved = (model.encoder.pixel_head.weight - before).float()
+    torch.testing.assert_close(moved, torch.full_like(moved, 0.25), atol=0.01, rtol=0)
+
+
+def test_grey_sets_have_all_but_colour(module, tmp_path):
+    clip = tmp_path / "data" / "DAVIS" / "JPEGImages" / "480p" / "one"
+    clip.mkdir(parents=True)
+    Image.new("RGB", (16, 16), (200, 30, 30)).save(clip / "00000.jpg")
+    (tmp_path / "data" / "DAVIS" / "ImageSets").mkdir()
+    (tmp_path / "data" / "DAVIS" / "ImageSets" / "val.txt").write_text("one\n")
+    made = module("adapting").without_colour(tmp_path / "data", tmp_path / "grey")
+    image = Image.open(made / "DAVIS" / "JPEGImages" / "480p" / "one" / "00000.jpg")
+    assert len(set(image.getextrema())) == 1
+    assert (made / "DAVIS" / "ImageSets" / "val.txt").read_text() == "one\n"
 
 
 def test_a_row_that_cannot_be_made_stands_in_the_document(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,9 +11,10 @@ import numpy as np
 import torch
 
 from liir.colour import rgb_to_lab
-from liir.encoder import find_weights
+from liir.encoder import find_weights, read_header, read_weights, write_weights
 from liir.errors import InputError
 from liir.files import writing
+from liir.learning.objective import approach
 from liir.learning.places import find_videos
 from liir.learning.trainer import Progress, train
 from liir.presets import Preset
@@ -23,6 +23,9 @@ from liir.video import open_video
 LEARNING_RATE = 1e-4
 """A tenth of a new run's: what the weights know must not be forgotten."""
 WARMUP = 20
+SHARE = 0.25
+"""Of the way from what the weights were to what training makes of them: a clip may teach the wrong
+thing, and a part of the way loses less where it does (docs/training.md)."""
 _GREY = 0.02  # mean magnitude of scaled a and b below which there is no colour to rebuild
 _LOOKED_AT = 5  # frames of a video
 
@@ -36,12 +39,15 @@ def adapt(
     minutes: float | None = None,
     device: str = "auto",
     workers: int | None = None,
+    share: float = SHARE,
     progress: Callable[[Progress], None] | None = None,
     indexing: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Continues the training of weights on unlabelled footage.
 
-    Footage without colour has none to rebuild: its brightness is rebuilt from its detail.
+    Footage without colour has none to rebuild: its brightness is rebuilt from its detail. What is
+    written lies between the weights before and after, as Wortsman et al., Robust fine-tuning of
+    zero-shot models, 2022, have it.
 
     Args:
         folders: Videos, or folders of videos or of frames.
@@ -51,6 +57,7 @@ def adapt(
         minutes: As in `train`.
         device: As in `train`.
         workers: As in `train`.
+        share: How far from the weights before (0) to those after (1).
         progress: As in `train`; what it raises ends the training, and nothing is written.
         indexing: As in `train`.
 
@@ -58,13 +65,16 @@ def adapt(
         `out`.
 
     Raises:
-        InputError: As `train`; or the training was interrupted.
+        InputError: As `train`; a share that is none; or the training was interrupted.
     """
     out = Path(out)
     if out.suffix != ".safetensors":
         raise InputError(f"{out}: weights are written; let the name end in .safetensors")
+    if not 0 < share <= 1:
+        raise InputError(f"share {share}: how far to go, above 0 and at most 1")
     videos = [source.path for source in find_videos(folders)]
-    preset = gentle(find_weights(weights)[1], is_grey(videos))
+    encoder, preset = find_weights(weights)
+    preset = gentle(preset, is_grey(videos))
     last: list[Progress] = []
 
     def follow(state: Progress) -> None:
@@ -89,7 +99,10 @@ def adapt(
             )
             if not last or last[0].steps is None or last[0].step < last[0].steps:
                 raise InputError(f"{out}: not written: the training was interrupted")
-            os.replace(made, out)
+            learned, preset = read_weights(made)
+            approach(encoder, learned, share)
+            notes = {**read_header(made)[1], "share": f"{share:g}"}
+            write_weights(out, encoder.state_dict(), preset, notes)
     return out
 
 

@@ -307,16 +307,22 @@ class Objective(nn.Module):
         taken leaves nothing behind.
         """
         config = self.preset.training
-        _approach(self.slow_head, self.encoder.region_head, 1 - config.momentum)
+        approach(self.slow_head, self.encoder.region_head, 1 - config.momentum)
         if self.average is not None:
-            _approach(self.average, self.encoder, 1 - config.average)
+            approach(self.average, self.encoder, 1 - config.average)
         if self._fresh is not None and self.bank is not None:
             self.bank.push(*(self.team.joined(each, config.batch) for each in self._fresh))
             self._fresh = None
 
 
-def _approach(slow: nn.Module, fast: nn.Module, rate: float) -> None:
-    """Moves the weights of one module, and its statistics, towards those of another."""
+def approach(slow: nn.Module, fast: nn.Module, rate: float) -> None:
+    """Moves the weights of one module, and its statistics, towards those of another.
+
+    Args:
+        slow: What is moved, in place.
+        fast: Of the same architecture.
+        rate: The share of the way, from 0 to 1.
+    """
     own = slow.state_dict()
     for name, value in fast.state_dict().items():
         kept = own[name]

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from liir.encoder import Encoder, find_weights, write_weights
+from liir.encoder import Encoder, find_weights, read_header, write_weights
 from liir.errors import InputError
 from liir.learning.adapting import LEARNING_RATE, adapt, gentle, is_grey
+from liir.learning.trainer import train
 from liir.presets import ModelConfig, Preset, TrainingConfig
 from liir.video import VideoWriter
 
@@ -23,14 +24,21 @@ def footage(request, tmp_path):
     return tmp_path / "clip.mp4", request.param == "grey"
 
 
-def test_weights_move_a_little(footage, tmp_path):
+CONFIG = ModelConfig(width=0.125)
+PRESET = Preset(name="tiny", model=CONFIG, training=TrainingConfig(batch=1, crop=32))
+
+
+@pytest.fixture
+def base(tmp_path):
+    """Weights to begin with."""
+    torch.manual_seed(0)
+    write_weights(tmp_path / "base.safetensors", Encoder(CONFIG).state_dict(), PRESET)
+    return tmp_path / "base.safetensors"
+
+
+def test_weights_move_a_little(footage, base, tmp_path):
     path, grey = footage
     assert is_grey([path]) == grey
-    config = ModelConfig(width=0.125)
-    preset = Preset(name="tiny", model=config, training=TrainingConfig(batch=1, crop=32))
-    base = tmp_path / "base.safetensors"
-    torch.manual_seed(0)
-    write_weights(base, Encoder(config).state_dict(), preset)
     seen = []
     out = tmp_path / "my.safetensors"
     adapt([path], base, out, steps=3, workers=0, progress=seen.append)
@@ -39,6 +47,29 @@ def test_weights_move_a_little(footage, tmp_path):
     assert 0 < moved < 10 * LEARNING_RATE
     assert [state.step for state in seen] == [1, 2, 3]
     assert sorted(p.name for p in tmp_path.iterdir()) == [base.name, "clip.mp4", out.name]
-    assert gentle(preset, grey).training.rebuild == ("lightness" if grey else "colour")
+    assert gentle(PRESET, grey).training.rebuild == ("lightness" if grey else "colour")
     with pytest.raises(InputError, match="safetensors"):
         adapt([path], base, tmp_path / "my.pt", steps=1)
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_a_share_of_what_is_learned_is_kept(share, footage, base, tmp_path, monkeypatch):
+    path, grey = footage
+    monkeypatch.setattr(
+        "liir.learning.adapting.LEARNING_RATE", 0.05
+    )  # far more than half floats err
+    out = adapt([path], base, tmp_path / "my.safetensors", steps=3, workers=0, share=share)
+    whole = train([path], gentle(PRESET, grey), tmp_path / "run", steps=3, init=base, workers=0)
+    before, learned, kept = (find_weights(w)[0].state_dict() for w in (base, whole, out))
+    for key, value in kept.items():
+        if value.is_floating_point():
+            part = torch.lerp(before[key], learned[key], share)
+            torch.testing.assert_close(value, part, rtol=2e-3, atol=1e-4)
+    told = read_header(out)[1]
+    assert (told["steps"], told["share"]) == ("3", f"{share:g}")
+
+
+@pytest.mark.parametrize("share", [0.0, -0.5, 1.5, float("nan")])
+def test_a_share_that_is_none_is_refused(share, tmp_path):
+    with pytest.raises(InputError, match=f"share {share}: "):
+        adapt([tmp_path], "small", tmp_path / "my.safetensors", steps=1, share=share)
