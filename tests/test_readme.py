@@ -46,14 +46,15 @@ def test_commands_run(footage, capsys):
     """Each in turn, as they build on each other; long training shortened, DAVIS left out."""
     lines = [line.split("#")[0] for block in blocks("sh") for line in block.splitlines()]
     commands = [shlex.split(line) for line in lines if line.startswith("liir")]
-    assert [words[1] for words in commands] == ["track", "train", "track", "evaluate"]
-    for words in commands[:3]:
-        short = ["2" if w == "60" else "--steps" if w == "--minutes" else w for w in words[1:]]
+    assert [words[1] for words in commands] == ["track", "train", "track", "adapt", "evaluate"]
+    for words in commands[:4]:
+        short = ["2" if w in ("60", "5") else "--steps" if w == "--minutes" else w for w in words[1:]]
         if words[1] == "track":
             short += ["--size", "96", "--force"]
-        else:
+        elif words[1] == "train":
             short += ["--set", "batch=1", "--set", "crop=32", "--workers", "0"]
         assert main(short) == 0, capsys.readouterr().err
+    assert (footage / "dog.safetensors").is_file()
     for name in ("masks/00005.png", "labels.json", "confidence.csv", "overlay.mp4", "sheet.png"):
         assert (footage / "labelled" / name).is_file()
 
