@@ -30,7 +30,7 @@ from liir.encoder import Model, find_weights, read_header, read_weights, ready
 from liir.errors import InputError
 from liir.evaluation.benchmarks import evaluate
 from liir.files import written
-from liir.learning.adapting import SHARE, adapt
+from liir.learning.adapting import GREY_SHARE, SHARE, adapt
 from liir.learning.objective import approach
 from liir.show.takes import Stage
 
@@ -84,7 +84,7 @@ def measure(data: Path, each: Set, name: str, given: argparse.Namespace) -> dict
         if f"{share:g}" not in row["after"]:
             row["after"][f"{share:g}"] = score(data, each, [name], kept(whole, share, given))
     if given.forget and "others" not in row:
-        models = liir.load(given.model), kept(whole, SHARE, given)
+        models = liir.load(given.model), kept(whole, GREY_SHARE if given.grey else SHARE, given)
         row["others"] = [score(data, each, others, model) for model in models]
     with written(told) as partial:
         partial.write_text(json.dumps(row) + "\n")

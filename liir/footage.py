@@ -42,8 +42,8 @@ def adapt(
         weights: Where to begin: a bundled model, or a safetensors file.
         minutes: Time to train for; 5 if neither this nor --steps is given.
         steps: Length in steps instead.
-        share: How much of what is learned to keep, up to 1; 0.25 if not given. More for footage
-            that is unlike any other, less where labels get worse.
+        share: How much of what is learned to keep, up to 1; if not given 0.25, and 0.5 of grey
+            footage. More for footage that is unlike any other, less where labels get worse.
         device: auto, cpu, cuda, cuda:1, mps, ...
         workers: Processes that decode video; 0 decodes in this one.
     """
@@ -59,8 +59,8 @@ def adapt(
 
         minutes = 5.0 if minutes is None and steps is None else minutes
         options: dict[str, Any] = {"minutes": minutes, "steps": steps, "progress": progress}
-        options["share"] = adapting.SHARE if share is None else share
-        made = adapting.adapt(folders, weights, out, device=device, workers=workers, **options)
+        options |= {"share": share, "device": device, "workers": workers}
+        made = adapting.adapt(folders, weights, out, **options)
     print(f"weights  {made}")
     return 0
 

@@ -48,7 +48,9 @@ def test_commands_run(footage, capsys):
     commands = [shlex.split(line) for line in lines if line.startswith("liir")]
     assert [words[1] for words in commands] == ["track", "train", "track", "adapt", "evaluate"]
     for words in commands[:4]:
-        short = ["2" if w in ("60", "5") else "--steps" if w == "--minutes" else w for w in words[1:]]
+        short = [
+            "2" if w in ("60", "5") else "--steps" if w == "--minutes" else w for w in words[1:]
+        ]
         if words[1] == "track":
             short += ["--size", "96", "--force"]
         elif words[1] == "train":

@@ -23,9 +23,10 @@ from liir.video import open_video
 LEARNING_RATE = 1e-4
 """A tenth of a new run's: what the weights know must not be forgotten."""
 WARMUP = 20
-SHARE = 0.25
-"""Of the way from what the weights were to what training makes of them: a clip may teach the wrong
-thing, and a part of the way loses less where it does (docs/training.md)."""
+SHARE, GREY_SHARE = 0.25, 0.5
+"""Of the way from what the weights were to what training makes of them, with and without colour: a
+clip may teach the wrong thing, and a part of the way loses less where it does (docs/training.md).
+What is grey is farther from what the weights know, and gains more."""
 _GREY = 0.02  # mean magnitude of scaled a and b below which there is no colour to rebuild
 _LOOKED_AT = 5  # frames of a video
 
@@ -39,7 +40,7 @@ def adapt(
     minutes: float | None = None,
     device: str = "auto",
     workers: int | None = None,
-    share: float = SHARE,
+    share: float | None = None,
     progress: Callable[[Progress], None] | None = None,
     indexing: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -57,7 +58,8 @@ def adapt(
         minutes: As in `train`.
         device: As in `train`.
         workers: As in `train`.
-        share: How far from the weights before (0) to those after (1).
+        share: How far from the weights before (0) to those after (1); if None, `SHARE`, or for
+            footage without colour `GREY_SHARE`.
         progress: As in `train`; what it raises ends the training, and nothing is written.
         indexing: As in `train`.
 
@@ -70,11 +72,14 @@ def adapt(
     out = Path(out)
     if out.suffix != ".safetensors":
         raise InputError(f"{out}: weights are written; let the name end in .safetensors")
-    if not 0 < share <= 1:
+    if share is not None and not 0 < share <= 1:
         raise InputError(f"share {share}: how far to go, above 0 and at most 1")
     videos = [source.path for source in find_videos(folders)]
     encoder, preset = find_weights(weights)
-    preset = gentle(preset, is_grey(videos))
+    grey = is_grey(videos)
+    preset = gentle(preset, grey)
+    if share is None:
+        share = GREY_SHARE if grey else SHARE
     last: list[Progress] = []
 
     def follow(state: Progress) -> None:
