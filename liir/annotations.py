@@ -117,7 +117,11 @@ def parse_annotation_option(option: str | Path) -> tuple[int | None, Path]:
 
 
 def load_annotations(
-    options: Sequence[str | Path], size: Size | None, *, resize: bool = False
+    options: Sequence[str | Path],
+    size: Size | None,
+    *,
+    resize: bool = False,
+    stems: Sequence[str] | None = None,
 ) -> Annotations:
     """Annotations by frame, from several files together.
 
@@ -125,6 +129,7 @@ def load_annotations(
         options: each `FRAME=FILE` or `FILE` (see `read_annotations`).
         size: (H, W) of the video in pixels, if known.
         resize: bring labels of another size to `size` (nearest neighbour).
+        stems: names of the video's frames, if they are images of a folder.
 
     Raises:
         InputError: a file cannot be used, or two files contradict each other.
@@ -132,7 +137,8 @@ def load_annotations(
     merged: Annotations = {}
     for option in options:
         frame, path = parse_annotation_option(option)
-        for index, new in read_annotations(path, size=size, resize=resize, frame=frame).items():
+        found = read_annotations(path, size=size, resize=resize, frame=frame, stems=stems)
+        for index, new in found.items():
             with naming(f"{path}, frame {index}"):
                 merged[index] = _merged(merged[index], new) if index in merged else new
     return dict(sorted(merged.items()))
@@ -149,13 +155,19 @@ def check_frames(annotations: Iterable[int], start: int, stop: int | None) -> No
 
 
 def read_annotations(
-    path: str | Path, *, size: Size | None = None, resize: bool = False, frame: int | None = None
+    path: str | Path,
+    *,
+    size: Size | None = None,
+    resize: bool = False,
+    frame: int | None = None,
+    stems: Sequence[str] | None = None,
 ) -> Annotations:
     """Annotations by frame from one file: CSV, JSON (points or COCO) or a label image.
 
-    A label image is of frame `frame`; without one, of the frame its name is the number of
-    (`00012.png`, as liir writes them), else of frame 0. The other files carry their own frames,
-    of which `frame` picks one.
+    A label image is of frame `frame`; without one, of the frame that is named like it among
+    `stems` (of a folder of images, whatever their numbers), else of that its name is the number of
+    (`00012.png`, as liir writes them), else of frame 0. The other files carry their own frames, a
+    COCO document by `stems` likewise; `frame` picks one of them.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -167,14 +179,16 @@ def read_annotations(
             if isinstance(document, dict) and "images" in document:
                 found = {
                     index: Annotation(fitted(labels, size, resize), tuple(ids))
-                    for index, (labels, ids) in sorted(read_document(document).items())
+                    for index, (labels, ids) in sorted(read_document(document, stems).items())
                 }
                 if not found:
                     raise InputError("holds no annotation")
             else:
                 found = _json_points(document, size)
     else:
-        if frame is None:
+        if frame is None and path.stem in (stems or ()):
+            frame = list(stems or ()).index(path.stem)
+        elif frame is None:
             frame = int(path.stem) if re.fullmatch(r"[0-9]{1,9}", path.stem) else 0
         found = {frame: read_labels(path, size=size, resize=resize)}
     if frame is None:

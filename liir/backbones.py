@@ -104,7 +104,7 @@ def load(name: str | Path = "small", *, device: str = "auto", dtype: str = "auto
     path = Path(name)
     if (path / "config.json").is_file():
         return transformer(path, device=device, dtype=dtype)
-    if name in ("rgb", "lab") and not path.exists():
+    if name in ("rgb", "lab") and not path.is_file():
         space: Space = "rgb" if name == "rgb" else "lab"
         return colours(space, device=device, dtype="float32" if dtype == "auto" else dtype)
     return encoder.load(name, device=device, dtype=dtype)

@@ -47,6 +47,7 @@ from liir.terminal import (
     Dtype,
     Name,
     bar,
+    check_file,
     check_out,
     one_line,
     out_of_memory,
@@ -380,7 +381,7 @@ def convert(
         checkpoint: What their training wrote.
         out: The file to write.
     """
-    check_out(out.parent)
+    check_file(out)
     from liir import conversion
 
     print(f"weights  {out} ({conversion.convert(checkpoint, out)})")

@@ -18,13 +18,16 @@ _MAX_DOCUMENT = 2_000_000_000  # label pixels of one document: they are all held
 _FAR = 1e6  # pixels: a polygon beyond this is a mistake, and its rows could overflow an integer
 
 
-def read_document(document: Mapping[str, object]) -> dict[int, tuple[NDArray[np.uint8], set[int]]]:
+def read_document(
+    document: Mapping[str, object], stems: Sequence[str] | None = None
+) -> dict[int, tuple[NDArray[np.uint8], set[int]]]:
     """The labels (H, W) uint8 of each frame of a COCO document, and the objects it speaks for.
 
     The object id is `track_id` (of the annotation, or of its `attributes`), else `category_id`
     (its instances are then one object), else `id`. Where masks of a frame overlap, the later one
     counts. A mask without any pixel says that the object is not there. The frame is `frame_index`
-    of the image, else the number at the end of its `file_name`, else its place in the list.
+    of the image, else that of `stems` (names of a folder's images, in order) which its `file_name`
+    is, else the number at the end of that, else its place in the list.
     """
     images: dict[object, tuple[int, Mapping[str, object]]] = {}
     for place, (where, image) in enumerate(records(document, "images")):
@@ -32,7 +35,7 @@ def read_document(document: Mapping[str, object]) -> dict[int, tuple[NDArray[np.
             key = image.get("id")
             if not isinstance(key, int | str) or key in images:
                 raise InputError("an image needs an id of its own")
-            images[key] = _image_frame(image, place), image
+            images[key] = _image_frame(image, place, stems or ()), image
     if len({frame for frame, _ in images.values()}) < len(images):
         raise InputError("several images are of the same frame: give each its frame_index")
     found: dict[int, tuple[NDArray[np.uint8], set[int]]] = {}
@@ -60,11 +63,14 @@ def read_document(document: Mapping[str, object]) -> dict[int, tuple[NDArray[np.
     return found
 
 
-def _image_frame(image: Mapping[str, object], place: int) -> int:
+def _image_frame(image: Mapping[str, object], place: int, stems: Sequence[str]) -> int:
     """The frame of an image record that is number `place` in its list."""
     if image.get("frame_index") is not None:
         return frame_number(image["frame_index"])
-    name = re.search("([0-9]{1,9})$", PurePosixPath(str(image.get("file_name", ""))).stem)
+    stem = PurePosixPath(str(image.get("file_name", ""))).stem
+    if stem in stems:
+        return stems.index(stem)
+    name = re.search("([0-9]{1,9})$", stem)
     return int(name[1]) if name else place
 
 

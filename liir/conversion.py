@@ -20,6 +20,7 @@ from torch import Tensor
 
 from liir.encoder import Encoder, write_weights
 from liir.errors import InputError
+from liir.files import writing
 from liir.presets import Preset, preset
 
 _BLOCK = r"feature_extraction\.layer(?P<stage>[1-4])\.(?P<block>[01])\."
@@ -105,6 +106,8 @@ def convert(path: Path, out: Path) -> Converted:
     broken = [name for name, value in found.items() if not bool(value.isfinite().all())]
     if broken:
         raise InputError(f"{path}: not all of its numbers are finite{_some(broken)}")
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
     write_weights(out, {**expected, **found}, config, {"converted from": path.name})
     return Converted(config, tuple(unused), untrained)
 

@@ -133,16 +133,25 @@ class Folder:
         raise InputError(f"{path}: is gone or damaged; start over with --force")
 
     def stored_points(self) -> Iterator[tuple[int, Points]]:
-        """(frame, its points) of the finished frames that have any, in order."""
-        with self.points.open(newline="") as file:
-            for frame, rows in groupby(csv.DictReader(file), key=lambda row: int(row["frame"])):
-                yield (
-                    frame,
-                    {
-                        r["name"]: (float(r["x"]), float(r["y"]), float(r["confidence"]))
-                        for r in rows
-                    },
-                )
+        """(frame, its points) of the finished frames that have any, in order.
+
+        Raises:
+            InputError: The file is gone, or not as it was written.
+        """
+        try:
+            with self.points.open(newline="") as file:
+                for frame, rows in groupby(csv.DictReader(file), key=lambda row: int(row["frame"])):
+                    yield (
+                        frame,
+                        {
+                            r["name"]: (float(r["x"]), float(r["y"]), float(r["confidence"]))
+                            for r in rows
+                        },
+                    )
+        except (OSError, KeyError, TypeError, ValueError):
+            raise InputError(
+                f"{self.points}: is gone or damaged; start over with --force"
+            ) from None
 
     def clear(self) -> None:
         """Removes an earlier run's files, and none that is not liir's."""

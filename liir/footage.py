@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg
 
 from liir import __version__
 from liir.errors import InputError
-from liir.terminal import bar, check_out, set_threads
+from liir.terminal import bar, check_file, set_threads
 
 Name = Annotated[str, arg(metavar="NAME")]
 Count = Annotated[int | None, arg(metavar="N")]
@@ -49,7 +49,7 @@ def adapt(
     """
     if not folders:
         raise InputError("nothing to adapt to: name a video or a folder")
-    check_out(out.parent)
+    check_file(out)
     from liir.learning import adapting, trainer
 
     with bar("step") as show:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -67,8 +67,8 @@ class Job:
             until = "" if stop is None else f" to before frame {stop}"
             raise InputError(f"{self.video}: from frame {start}{until} there is no frame{has}")
         video.require(stop)
-        files = [file for option in self.annotations for file in _files(option, video)]
-        given = load_annotations(files, video.size, resize=resize)
+        files = [file for option in self.annotations for file in _files(option)]
+        given = load_annotations(files, video.size, resize=resize, stems=video.stems)
         _check_span(given, start, stop, length)
         return video, given
 
@@ -85,14 +85,17 @@ def find_jobs(video: Path, annotations: Sequence[str], out: Path) -> list[Job]:
 
     Raises:
         InputError: A folder of videos without a folder of annotations, with images among them, or
-            with two of one name; or the labels would be written into what is to be labelled.
+            with two of one name; or the labels would be written into what is to be labelled, or
+            over an annotation.
     """
     source, target = video.resolve(), out.resolve()
     if source in (target, target / "masks", target / "overlay.mp4"):
         raise InputError(f"{out}: the labels would go into what is labelled; give another --out")
     names = _videos(video) if video.is_dir() else {}
     if not names:
-        return [Job(video, tuple(annotations), out)]  # if it is nothing, opening it will tell
+        job = Job(video, tuple(annotations), out)  # if it is nothing, opening it will tell
+        _check_apart(job)
+        return [job]
     masks = Path(annotations[0]) if len(annotations) == 1 else None
     if masks is None or not masks.is_dir():
         raise InputError(
@@ -109,10 +112,24 @@ def find_jobs(video: Path, annotations: Sequence[str], out: Path) -> list[Job]:
     for stray in strays.values():
         _log.warning("%s belongs to no video of %s", stray, video)
     for place, job in enumerate(jobs):
+        _check_apart(job)
         near = difflib.get_close_matches(job.out.name, strays, n=1)
         if near and not job.annotations:
             jobs[place] = replace(job, near=strays[near[0]])
     return jobs
+
+
+def _check_apart(job: Job) -> None:
+    """Raises InputError if an annotation lies where results are removed and written anew."""
+    out = job.out.resolve()
+    results = [out / name for name in ("masks", "soft", "labels.json", "points.csv")]
+    for option in job.annotations:
+        path = parse_annotation_option(option)[1].resolve()
+        if path == out or any(path.is_relative_to(result) for result in results):
+            raise InputError(
+                f"{path}: lies among the results of {job.out}, which are written anew; "
+                "copy it elsewhere, or give another --out"
+            )
 
 
 def _videos(folder: Path) -> dict[str, Path]:
@@ -175,23 +192,13 @@ def _check_span(given: Annotations, start: int, stop: int | None, length: int | 
                 raise InputError(f"--end {stop} leaves it out")
 
 
-def _files(option: str, video: Video) -> Iterator[str | Path]:
-    """The files of an option, a folder's one by one, as `load_annotations` takes them.
-
-    For a folder of images, a mask named like one of them is of that image, whatever its place.
-    """
+def _files(option: str) -> list[str | Path]:
+    """The files of an option, a folder's one by one, as `load_annotations` takes them."""
     frame, path = parse_annotation_option(option)
-    if frame is not None:
-        yield option
-        return
-    files = [path]
-    if path.is_dir():
-        kinds = (*_MASKS, *_TABLES)
-        files = [p for p in path.iterdir() if p.suffix.lower() in kinds and p.name[0] != "."]
-        if not files:
-            raise InputError(f"{path}: holds no annotation ({', '.join(kinds)})")
-    for file in sorted(files):
-        if video.stems and file.suffix.lower() in _MASKS and file.stem in video.stems:
-            yield f"{video.stems.index(file.stem)}={file}"
-        else:
-            yield file
+    if frame is not None or not path.is_dir():
+        return [option]
+    kinds = (*_MASKS, *_TABLES)
+    files = [p for p in path.iterdir() if p.suffix.lower() in kinds and p.name[0] != "."]
+    if not files:
+        raise InputError(f"{path}: holds no annotation ({', '.join(kinds)})")
+    return [*sorted(files)]

@@ -43,6 +43,11 @@ def read_picture(path: Path) -> Labels:
             with Image.open(data, formats=("PNG", "TIFF", "BMP")) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise InputError(f"{image.width}x{image.height} pixels are too many")
+                if (pages := getattr(image, "n_frames", 1)) > 1:
+                    raise InputError(
+                        f"is a stack of {pages} pages, not one mask: save each page as FRAME.png, "
+                        "or import it in liir serve, which reads stacks"
+                    )
                 # Pillow stretches 2 and 4 bits of grey to 0..255, and tells only before load.
                 shallow = re.search("L;([24])", str(image.tile)) if image.mode == "L" else None
                 step = {"2": 85, "4": 17}[shallow[1]] if shallow else 1

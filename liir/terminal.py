@@ -73,6 +73,17 @@ def check_out(folder: Path) -> None:
         raise InputError(f"{folder}: {there} cannot be written to; choose another folder")
 
 
+def check_file(file: Path) -> None:
+    """Sees that a file can be written, its folder made if need be.
+
+    Raises:
+        InputError: It could not.
+    """
+    check_out(file.parent)
+    if file.is_dir():
+        raise InputError(f"{file}: is a folder; give the name of a file")
+
+
 def with_flags(setting: Sequence[str], **more: float | str | None) -> list[str]:
     """Settings, FIELD=VALUE, with those that have a flag of their own."""
     own = [f"{name}={value}" for name, value in more.items() if value is not None]

@@ -246,3 +246,11 @@ def test_names_of_liirs_own_models_lead_to_them() -> None:
     assert backbones.load("random:small", device="cpu").preset.name == "small"
     with pytest.raises(InputError, match="unknown model 'large'"):
         backbones.load("large", device="cpu")
+
+
+def test_a_folder_of_that_name_does_not_hide_colours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rgb").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert backbones.load("rgb", device="cpu").name == "rgb"

@@ -194,6 +194,12 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "a.pth").read_bytes() == before
 
 
+def test_the_folder_is_made(tmp_path: Path) -> None:
+    torch.save(mast_net().state_dict(), tmp_path / "a.pth")
+    convert(tmp_path / "a.pth", tmp_path / "new" / "folder" / "a.safetensors")
+    assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["a.safetensors"]
+
+
 def test_what_could_run_code_is_not_read(tmp_path: Path) -> None:
     torch.save({"state_dict": {}, "args": argparse.Namespace(lr=1)}, tmp_path / "a.pth")
     with pytest.raises(InputError, match="could run code"):

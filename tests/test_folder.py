@@ -75,6 +75,10 @@ def test_points_come_back_as_they_were_written(tmp_path: Path) -> None:
         for index, points in told.items():
             writer.write(index, points)
     assert dict(folder.stored_points()) == told
+    for text in (folder.points.read_text().replace(",", ";"), "frame,name,x,y,confidence\n1,a,b"):
+        folder.points.write_text(text)
+        with pytest.raises(InputError, match=r"points\.csv: is gone or damaged"):
+            dict(folder.stored_points())
 
 
 def test_settings_of_another_program_are_left_alone(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Videos and their annotations are found and fitted together."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -171,3 +172,34 @@ def test_a_cut_video_is_told_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is cut short"):
         job.read()
     assert list(job.read(0, 5)[1]) == [0]
+
+
+@pytest.mark.parametrize("where", ["masks/00000.png", "masks", "soft/1", "points.csv", "."])
+def test_an_annotation_is_not_among_what_is_written_anew(tmp_path: Path, where: str) -> None:
+    """With --force it would be removed after it was read."""
+    out = tmp_path / "out"
+    for option in (str(out / where), f"0={out}/../out/{where}"):
+        with pytest.raises(InputError, match=r"among the results of .*out, .*copy it elsewhere"):
+            find_jobs(tmp_path / "a.mp4", ["other.png", option], out)
+    assert find_jobs(tmp_path / "a.mp4", [str(out / "mine.png")], out)
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "a.mp4").touch()
+    (out / "a").mkdir(parents=True)
+    with pytest.raises(InputError, match="among the results"):  # out/a: files, and for a's labels
+        find_jobs(tmp_path / "videos", [str(out)], out)
+
+
+def test_coco_documents_and_masks_name_images_alike(tmp_path: Path) -> None:
+    """Images that are numbered from 100 are frames 0, 1, 2 of their folder."""
+    frames = write_frames(tmp_path / "frames", first=100)
+    square = {"image_id": 1, "id": 1, "segmentation": [[2, 2, 6, 2, 6, 6, 2, 6]]}
+    image = {"id": 1, "file_name": "frames/102.jpg", "height": 12, "width": 16}
+    document = tmp_path / "coco.json"
+    document.write_text(json.dumps({"images": [image], "annotations": [square]}))
+    mask = write_mask(tmp_path / "102.png")
+    for file in (document, mask):
+        assert list(Job(frames, (str(file),), tmp_path / "out").read()[1]) == [2]
+    # A number that is the name of no image is that of a frame.
+    image["file_name"] = "frame_000001.jpg"
+    document.write_text(json.dumps({"images": [image], "annotations": [square]}))
+    assert list(Job(frames, (str(document),), tmp_path / "out").read()[1]) == [1]

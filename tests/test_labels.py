@@ -151,3 +151,10 @@ def test_another_shape_is_not_stretched(
         told = f"{labels[1]}x{labels[0]} pixels and the video {video[1]}x{video[0]}.*rotated"
         with pytest.raises(InputError, match=told):
             fitted(mask, video, resize=True)
+
+
+def test_a_stack_is_not_one_mask(tmp_path: Path) -> None:
+    pages = [Image.fromarray(LABELS), Image.fromarray(LABELS)]
+    pages[0].save(tmp_path / "m.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(InputError, match="stack of 2 pages"):
+        read_picture(tmp_path / "m.tif")

@@ -12,7 +12,17 @@ from tyro.conf import Positional, arg
 from liir.errors import InputError
 from liir.files import written
 from liir.settings import parse_settings
-from liir.terminal import Count, Dtype, Name, Settings, bar, check_out, set_threads, with_flags
+from liir.terminal import (
+    Count,
+    Dtype,
+    Name,
+    Settings,
+    bar,
+    check_file,
+    check_out,
+    set_threads,
+    with_flags,
+)
 
 
 def evaluate(
@@ -83,9 +93,11 @@ def evaluate(
         raise InputError("--size and --square are two ways to say the same: give one of them")
     changes = parse_settings(texts, "tracking")["tracking"]
     set_threads(threads)
-    for folder in (out, json and json.parent, csv and csv.parent):
-        if folder is not None:
-            check_out(folder)
+    if out is not None:
+        check_out(out)
+    for file in (json, csv):
+        if file is not None:
+            check_file(file)
     from liir.evaluation import benchmarks
     from liir.evaluation.flow import warped
     from liir.evaluation.sources import copied

@@ -19,6 +19,7 @@ from liir.evaluation.parts import CLASSES
 from liir.evaluation.stored import POINTS, Prediction, stored
 from liir.export import PointWriter, label_png, write_label_png
 from liir.files import writing, written
+from liir.inputs import naming, read_json
 
 _SETTINGS = "settings.json"
 
@@ -39,7 +40,10 @@ def claim(folder: Path, settings: Mapping[str, object], sequences: Collection[Se
     told = json.loads(json.dumps(settings, default=str))
     given = {each.name: _digest(each) for each in sequences}
     if path.is_file():
-        before = json.loads(path.read_text("utf-8"))
+        with naming(str(path)):
+            before = read_json(path)
+            if not isinstance(before, dict):
+                raise InputError("is not as liir evaluate writes it; choose another folder")
         seen = before.pop("given", {})
         if before != told:
             raise InputError(

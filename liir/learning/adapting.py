@@ -67,9 +67,12 @@ def adapt(
         `out`.
 
     Raises:
-        InputError: As `train`; a share that is none; or the training was interrupted.
+        InputError: As `train`; a share that is none; or `out` is there already.
+        KeyboardInterrupt: A signal stopped the training; nothing is written.
     """
     out = Path(out)
+    if out.exists():
+        raise InputError(f"{out}: is there already; give another --out")
     if out.suffix != ".safetensors":
         raise InputError(f"{out}: weights are written; let the name end in .safetensors")
     if share is not None and not 0 < share <= 1:
@@ -103,7 +106,7 @@ def adapt(
                 indexing=indexing,
             )
             if not last or last[0].steps is None or last[0].step < last[0].steps:
-                raise InputError(f"{out}: not written: the training was interrupted")
+                raise KeyboardInterrupt(f"{out} is not written; the same command begins anew")
             learned, preset = read_weights(made)
             approach(encoder, learned, share)
             notes = {**read_header(made)[1], "share": f"{share:g}"}

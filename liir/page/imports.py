@@ -57,7 +57,7 @@ def read_file(path: Path, project: Project, frame: int) -> Read:
         if pages > 1:
             return _read_stack(path, pages, size), {}
     if suffix in (".csv", ".json"):
-        return read_annotations(path, size=size), {}
+        return read_annotations(path, size=size, stems=project.stems), {}
     number = _frame_of(path.stem, project)
     return read_annotations(path, size=size, frame=frame if number is None else number), {}
 

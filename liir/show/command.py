@@ -143,9 +143,11 @@ def affinity(
         use: How the model computes.
     """
     from liir.show.attention import show_affinity
+    from liir.show.output import check_apart
     from liir.video import open_video
 
     places = [_place(text) for text in at]
+    check_apart(out, video)
     opened, loaded = open_video(video), use.load(model)
     show_affinity(
         loaded,
@@ -184,8 +186,10 @@ def features(
         use: How the model computes.
     """
     from liir.show.features import show_features
+    from liir.show.output import check_apart
     from liir.video import open_video
 
+    check_apart(out, video)
     opened, loaded = open_video(video), use.load(model)
     with bar("frame") as told:
         show_features(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from liir.errors import InputError
 from liir.evaluation.layouts import read_map
 from liir.figures import Points
 from liir.folder import Folder
+from liir.inputs import naming, read_json
 from liir.video import Frame, Video, open_video
 
 Labelling = tuple[Frame, NDArray[np.uint8] | None, Points]
@@ -28,12 +28,14 @@ class Labelled:
 
     Attributes:
         video: The video.
+        source: Where it lies.
         masks: Label images by frame.
         points: Keypoints by frame: name to (x, y, confidence).
         threshold: Confidence below which a point is invisible.
     """
 
     video: Video
+    source: Path
     masks: Mapping[int, Path]
     points: Mapping[int, Points]
     threshold: float = 0.0
@@ -72,11 +74,17 @@ class Labelled:
             return next(frames)
 
     def _read(self, start: int, stop: int) -> Generator[Labelling, None, None]:
+        frame = None
         with closing(self.video.frames(start, stop)) as frames:
             for frame in frames:
                 path = self.masks.get(frame.index)
                 labels = None if path is None else self._labels(path)
                 yield frame, labels, self.points.get(frame.index, {})
+        if frame is None:
+            raise InputError(
+                f"{self.video.name}: ends before frame {start}, which has labels; "
+                "is it another video?"
+            )
 
     def _labels(self, path: Path) -> NDArray[np.uint8]:
         labels = read_map(path)
@@ -103,13 +111,17 @@ def open_labelled(labels: Path, video: Path | None = None) -> Labelled:
         raise InputError(f"{labels}: no such file or folder; give what liir track wrote, or masks")
     settings = labels / "settings.json"
     if settings.is_file() and (labels / "masks").exists() | (labels / "points.csv").exists():
-        return _tracked(labels, json.loads(settings.read_bytes()), video)
+        with naming(str(settings)):
+            stored = read_json(settings)
+            if not isinstance(stored, dict):
+                raise InputError("is not as liir track writes it")
+        return _tracked(labels, stored, video)
     if video is None:
         raise InputError(f"{labels}: say which video it belongs to, with --video")
     opened = open_video(video)
     if labels.is_dir():
-        return Labelled(opened, _masks(labels, opened), {})
-    return Labelled(opened, {}, _table(labels, opened))
+        return Labelled(opened, video, _masks(labels, opened), {})
+    return Labelled(opened, video, {}, _table(labels, opened))
 
 
 def _tracked(path: Path, stored: Mapping[str, object], video: Path | None) -> Labelled:
@@ -124,8 +136,10 @@ def _tracked(path: Path, stored: Mapping[str, object], video: Path | None) -> La
     folder = Folder(path, opened.stems)
     masks = _masks(folder.masks, opened) if folder.masks.exists() else {}
     points = dict(folder.stored_points()) if folder.points.exists() else {}
+    if points:
+        _check_last(folder.points, max(points), opened)
     threshold = job.get("point_threshold", 0.0) if isinstance(job, dict) else 0.0
-    return Labelled(opened, masks, points, float(threshold))
+    return Labelled(opened, video, masks, points, float(threshold))
 
 
 def _masks(folder: Path, video: Video) -> dict[int, Path]:
@@ -138,17 +152,23 @@ def _masks(folder: Path, video: Video) -> dict[int, Path]:
     if not paths or not found:
         what = f"{paths[0].name}, which is no frame's name or number" if paths else "no PNG"
         raise InputError(f"{folder}: holds {what}; give a folder of label images of {video.name}")
-    length = video.length
-    if length is not None and max(found) >= length:
-        raise InputError(
-            f"{found[max(found)]}: {video.name} has frames 0 to {length - 1}; is it another video?"
-        )
+    _check_last(found[max(found)], max(found), video)
     return found
 
 
 def _table(path: Path, video: Video) -> dict[int, Points]:
     points = read_points(path, size=video.size)
+    _check_last(path, max(points), video)
     return {
         frame: {name: (x, y, 1.0) for name, (x, y) in given.points.items()}
         for frame, given in points.items()
     }
+
+
+def _check_last(path: Path, last: int, video: Video) -> None:
+    """Raises InputError if the last frame with labels, which `path` has, is beyond the video."""
+    if video.length is not None and last >= video.length:
+        raise InputError(
+            f"{path}: speaks of frame {last}, and {video.name} has frames 0 to "
+            f"{video.length - 1}; is it another video?"
+        )

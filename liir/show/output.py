@@ -28,6 +28,22 @@ def suffix(out: Path, *kinds: str) -> str:
     return kind
 
 
+def check_apart(out: Path, *sources: Path) -> None:
+    """Sees that a figure does not take the place of what it is drawn from.
+
+    Args:
+        out: Where the figure goes.
+        sources: Files, and folders whose files are frames.
+
+    Raises:
+        InputError: It is one of them, or would be a frame of one.
+    """
+    place = out.resolve()
+    for source in sources:
+        if source.resolve() in (place, place.parent):
+            raise InputError(f"{out}: lies in what is drawn, {source}; give another --out")
+
+
 def write_png(out: Path, picture: Picture) -> None:
     """Writes a picture (H, W, 3) uint8, whole or not at all.
 

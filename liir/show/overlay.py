@@ -9,7 +9,7 @@ from pathlib import Path
 from liir.errors import InputError
 from liir.figures import LONGEST, Picture, contact_sheet, draw_overlay, fit, legible_scale
 from liir.show.labelled import Labelled, Labelling
-from liir.show.output import suffix, write_png
+from liir.show.output import check_apart, suffix, write_png
 from liir.show.strips import spread
 from liir.video import VideoWriter
 
@@ -32,6 +32,7 @@ def show_overlay(
     Raises:
         InputError: A PNG without a frame, a frame without labels, or it cannot be written.
     """
+    check_apart(out, labelled.source, *labelled.masks.values())
     kind = suffix(out, ".mp4", ".png")
     names = labelled.names
 
@@ -65,6 +66,7 @@ def show_sheet(labelled: Labelled, out: Path, *, frames: int = 12, columns: int 
     Raises:
         InputError: There would be none, or it cannot be written.
     """
+    check_apart(out, labelled.source, *labelled.masks.values())
     suffix(out, ".png")
     if frames < 1 or columns < 1:
         raise InputError("a sheet has at least one frame, and one column")

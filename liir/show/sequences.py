@@ -59,7 +59,8 @@ def components(
     from liir.show.components import show_components
     from liir.show.takes import Stage, truth
 
-    clip, takes = _takes(Stage(benchmark, root, points, split), sequence, what, use)
+    stage = Stage(benchmark, root, points, split)
+    clip, takes = _takes(stage, sequence, what, out, (".png", ".mp4"), use)
     show_components(clip, [truth(clip), *takes], out, frames=frames)
     return out
 
@@ -99,6 +100,7 @@ def results(
 
     stage = Stage(benchmark, root, points, split)
     clips = [stage.clip(name) for name in sequences] or [*stage.clips.values()]
+    _check_out(out, clips, ".png")
     entry = stage.entry(what, clips, use.load)
     takes = _run(stage, [(clip, entry) for clip in clips])
     strips = [(clip, dataclasses.replace(take, name=clip.name)) for clip, take in takes]
@@ -134,20 +136,35 @@ def errors(
     from liir.show.errors import show_errors
     from liir.show.takes import Stage
 
-    clip, takes = _takes(Stage(benchmark, root, split=split), sequence, what, use)
+    clip, takes = _takes(Stage(benchmark, root, split=split), sequence, what, out, (".png",), use)
     show_errors(clip, takes, out)
     return out
 
 
 def _takes(
-    stage: Stage, sequence: str | None, what: Sequence[str], use: Use
+    stage: Stage,
+    sequence: str | None,
+    what: Sequence[str],
+    out: Path,
+    kinds: Sequence[str],
+    use: Use,
 ) -> tuple[Clip, list[Take]]:
     """What each of several models makes of one sequence."""
     if not what:
         raise InputError("name what to draw: models, folders of predictions, copy or flow")
     clip = stage.clip(sequence)
+    _check_out(out, [clip], *kinds)
     entries = [stage.entry(text, [clip], use.load) for text in what]
     return clip, [take for _, take in _run(stage, [(clip, entry) for entry in entries])]
+
+
+def _check_out(out: Path, clips: Sequence[Clip], *kinds: str) -> None:
+    """Complains of a figure's file before models run for it, not after."""
+    from liir.show.output import check_apart, suffix
+
+    for clip in clips:
+        check_apart(out, clip.folder, *clip.masks.values())
+    suffix(out, *kinds)
 
 
 def _run(stage: Stage, jobs: Sequence[tuple[Clip, Entry]]) -> list[tuple[Clip, Take]]:

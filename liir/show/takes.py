@@ -135,7 +135,7 @@ class Stage:
                 if not clip.joints:
                     take.labels[prediction.index] = prediction.labels
                 take.points[prediction.index] = prediction.points
-                yield stored.Predicted(prediction.index, prediction.labels, prediction.points)
+                yield prediction
                 if progress is not None:
                     progress()
 

@@ -97,6 +97,17 @@ def test_evaluate_scores_files_with_other_processes_and_as_a_table(
     assert mean.startswith("mean,,,0.")
 
 
+@pytest.mark.parametrize("option", ["--json", "--csv"])
+def test_a_file_that_cannot_be_written_is_told_before_the_work(
+    run: Run, davis: Path, tmp_path: Path, option: str
+) -> None:
+    words = ["--baseline", "copy", "--out", tmp_path / "kept", option, tmp_path]
+    outcome = run("evaluate", "davis2016", davis, *words)
+    assert outcome.code == 2
+    assert "is a folder; give the name of a file" in outcome.err
+    assert not (tmp_path / "kept").exists()
+
+
 def test_evaluate_carries_labels_along_optical_flow(run: Run, davis: Path) -> None:
     pytest.importorskip("cv2")
     outcome = run("evaluate", "davis2016", davis, "--baseline", "flow")

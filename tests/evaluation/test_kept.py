@@ -72,6 +72,10 @@ def test_a_folder_is_claimed_for_one_way_of_predicting(predictions: Write, tmp_p
     claim(out, {"radius": 3, "recent": (1, 2)}, [cat])
     with pytest.raises(InputError, match="holds predictions made with other settings"):
         claim(out, {"radius": 4, "recent": (1, 2)}, [cat])
+    for text in ("{", "[]"):
+        (out / "settings.json").write_text(text)
+        with pytest.raises(InputError, match=r"settings\.json: is not "):
+            claim(out, {"radius": 3, "recent": (1, 2)}, [cat])
 
 
 @pytest.mark.parametrize("what", ["labels", "points", "frames"])

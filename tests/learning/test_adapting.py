@@ -1,5 +1,7 @@
 """Adapting weights to footage, in colour and in grey."""
 
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -74,3 +76,20 @@ def test_a_share_of_what_is_learned_is_kept(share, footage, base, tmp_path, monk
 def test_a_share_that_is_none_is_refused(share, tmp_path):
     with pytest.raises(InputError, match=f"share {share}: "):
         adapt([tmp_path], "small", tmp_path / "my.safetensors", steps=1, share=share)
+
+
+def test_what_is_there_stays(base, tmp_path):
+    before = base.read_bytes()
+    with pytest.raises(InputError, match=r"base\.safetensors: is there already"):
+        adapt([tmp_path], base, base, steps=1)
+    assert base.read_bytes() == before
+
+
+def test_interrupted_it_writes_nothing_and_says_so(footage, base, tmp_path):
+    def stop(state):
+        signal.raise_signal(signal.SIGINT)
+
+    out = tmp_path / "my.safetensors"
+    with pytest.raises(KeyboardInterrupt, match=r"my\.safetensors is not written"):
+        adapt([footage[0]], base, out, steps=3, workers=0, progress=stop)
+    assert not out.exists()

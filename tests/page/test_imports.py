@@ -6,6 +6,7 @@ import stat
 import struct
 import zipfile
 import zlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -206,3 +207,11 @@ def test_runs_of_another_size_than_their_image(page):
     detail = bring(page, "a.json", document([4000, 4000], [0, 16_000_000], (48, 64)), 422)
     assert "not of the size of its image" in detail
     assert bring(page, "a.json", document([48, 64], [100, 2972])) == [3]
+
+
+def test_a_document_names_the_images_of_a_folder(tmp_path):
+    told = json.loads(document([4, 4], [0, 16]))
+    told["images"][0] = {"id": 1, "file_name": "101.jpg", "height": 4, "width": 4}
+    (tmp_path / "a.json").write_text(json.dumps(told))
+    project = SimpleNamespace(size=(4, 4), stems=["100", "101"])
+    assert list(imports.read_file(tmp_path / "a.json", project, 0)[0]) == [1]

@@ -13,6 +13,7 @@ from PIL import Image
 from liir.errors import InputError
 from liir.export import write_label_png
 from liir.show.labelled import open_labelled
+from liir.video import open_video
 
 Scene = Callable[[int], tuple[np.ndarray, np.ndarray]]
 FRAMES, HEIGHT, WIDTH = 6, 64, 96
@@ -89,5 +90,29 @@ def test_what_does_not_fit(world: Path, tmp_path: Path, scene: Scene) -> None:
     with pytest.raises(InputError, match=r"00001\.png: is 96x20, the frames of .* are 96x64"):
         list(open_labelled(masks, clip).frames())
     write_label_png(masks / "00009.png", scene(0)[1])
-    with pytest.raises(InputError, match=r"00009\.png: clip\.mp4 has frames 0 to 5; is it another"):
+    message = r"speaks of frame 9, and clip\.mp4 has frames 0 to 5; is it another video"
+    with pytest.raises(InputError, match=rf"00009\.png: {message}"):
         open_labelled(masks, clip)
+    (tmp_path / "points.csv").write_text("frame,name,x,y\n0,nose,1,1\n9,nose,1,1\n")
+    with pytest.raises(InputError, match=rf"points\.csv: {message}"):
+        open_labelled(tmp_path / "points.csv", clip)
+
+
+def test_a_video_that_ends_before_its_labels(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where only decoding tells how long it is."""
+    monkeypatch.setattr(type(open_video(world / "clip.mp4")), "length", None)
+    (tmp_path / "points.csv").write_text("frame,name,x,y\n9,nose,1,1\n")
+    labelled = open_labelled(tmp_path / "points.csv", world / "clip.mp4")
+    for read in (lambda: labelled.frame(9), lambda: list(labelled.frames())):
+        with pytest.raises(InputError, match=r"clip\.mp4: ends before frame 9, which has labels"):
+            read()
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", "null"])
+def test_settings_that_liir_track_did_not_write(world: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "settings.json").write_text(text)
+    with pytest.raises(InputError, match=r"settings\.json: is not "):
+        open_labelled(tmp_path, world / "clip.mp4")

@@ -1,5 +1,6 @@
 """Labels over their video: every frame, one frame, a sheet."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -68,3 +69,15 @@ def test_a_sheet_has_its_frames(world: Path, tmp_path: Path) -> None:
     for bad in ({"frames": 0}, {"columns": 0}):
         with pytest.raises(InputError, match="at least one frame"):
             show_sheet(labelled, tmp_path / "c.png", **bad)
+
+
+def test_what_is_drawn_stays(world: Path, tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    shutil.copy(world / "clip.mp4", clip)
+    before = clip.read_bytes()
+    labelled = open_labelled(world / "masks", clip)
+    with pytest.raises(InputError, match=r"clip\.mp4: lies in what is drawn"):
+        show_overlay(labelled, clip)
+    with pytest.raises(InputError, match=r"00005\.png: lies in what is drawn"):
+        show_overlay(labelled, world / "masks" / "00005.png", frame=5)
+    assert clip.read_bytes() == before

@@ -1,7 +1,7 @@
 """Sequences of a benchmark, and what was predicted for them."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,9 @@ import pytest
 from liir.annotations import Annotation
 from liir.encoder import Model, load
 from liir.errors import InputError
-from liir.show.takes import Stage, chosen, ranks, truth
+from liir.evaluation.report import Row
+from liir.evaluation.stored import Predicted, Prediction
+from liir.show.takes import Clip, Entry, Stage, chosen, ranks, truth
 
 Scene = Callable[[int], tuple[np.ndarray, np.ndarray]]
 
@@ -138,3 +140,18 @@ def test_what_is_not_there(world: Path, tmp_path: Path) -> None:
         stage.entry(str(tmp_path), [stage.clip("one")], no_model)
     with pytest.raises(InputError, match="no benchmark is called"):
         Stage("davis", world / "data")
+
+
+def test_scores_see_all_that_was_predicted(world: Path) -> None:
+    """How sure an instance is, and of which class, decides its place in AP."""
+    stage, seen = Stage("davis2017", world / "data"), []
+    clip = stage.clip("one")
+    given = Predicted(1, np.zeros((2, 2), np.uint8), objects={1: 0.5}, classes={1: 3})
+
+    def score(clip: Clip, predictions: Iterable[Prediction]) -> list[Row]:
+        seen.extend(predictions)
+        return []
+
+    stage.protocol = dataclasses.replace(stage.protocol, score=score, summary=lambda rows: {})
+    stage.take(clip, Entry("given", lambda clip: iter([given])))
+    assert [(each.objects, each.classes) for each in seen] == [({1: 0.5}, {1: 3})]
