@@ -36,12 +36,14 @@ class Folder:
 
     Args:
         path: The folder.
-        stems: Names of frames instead of their numbers.
+        files: File names of the frames, after which results are named, and not by number.
         source: Where the video lies, for those who draw the results over it.
     """
 
-    def __init__(self, path: Path, stems: list[str] | None, source: Path | None = None) -> None:
+    def __init__(self, path: Path, files: list[str] | None, source: Path | None = None) -> None:
         self.path, self.source = path, source
+        self.files = files
+        stems = None if files is None else [Path(file).stem for file in files]
         # Two pictures may differ in nothing but the suffix: their masks would be one file.
         self.stems = stems if stems is not None and len(set(stems)) == len(stems) else None
         self.masks, self.soft = path / "masks", path / "soft"
@@ -53,6 +55,10 @@ class Folder:
     def name(self, index: int) -> str:
         """What the files of a frame are called."""
         return f"{index:05d}" if self.stems is None else self.stems[index]
+
+    def picture(self, index: int) -> str:
+        """What the picture of a frame is called; of a video, what it would be."""
+        return f"{self.name(index)}.jpg" if self.files is None else self.files[index]
 
     def mask(self, index: int) -> Path:
         """The label image of a frame."""

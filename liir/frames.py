@@ -45,7 +45,7 @@ class Video:
         size: (H, W) in pixels, upright.
         rate: nominal frames per second; None where the source carries no times (its frames are
             then 1/25 s apart).
-        stems: file names without suffix, for a folder; else None.
+        files: file names, for a folder; else None.
         path: file or folder that it was opened from, if it was.
         can_rewind: whether it can be read again, from anywhere; False for an iterator.
         skipped: indices of the frames that failed to decode so far, ascending. The frames after
@@ -56,10 +56,15 @@ class Video:
     can_rewind = True
 
     def __init__(
-        self, name: str, size: tuple[int, int], rate: float | None, stems: list[str] | None = None
+        self, name: str, size: tuple[int, int], rate: float | None, files: list[str] | None = None
     ) -> None:
-        self.name, self.size, self.rate, self.stems = name, size, rate, stems
+        self.name, self.size, self.rate, self.files = name, size, rate, files
         self.skipped: list[int] = []
+
+    @property
+    def stems(self) -> list[str] | None:
+        """File names without suffix, for a folder; else None."""
+        return None if self.files is None else [Path(file).stem for file in self.files]
 
     @property
     def length(self) -> int | None:

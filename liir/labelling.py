@@ -140,7 +140,7 @@ def label_video(
     """
     video = video if isinstance(video, Video) else open_video(video)
     config = config or model.preset.tracking
-    folder = Folder(Path(out), video.stems, video.path)
+    folder = Folder(Path(out), video.files, video.path)
     job = describe(model, video, annotations, config, start, stop, soft)
     earlier = folder.admit(job, resume, force)
     if earlier.get("finished"):
@@ -285,7 +285,7 @@ class _Outputs:
         if self.with_objects:
             labels = result.labels
             write_label_png(folder.mask(index), labels)
-            self.coco.write(index, labels, result.objects, name=f"{folder.name(index)}.jpg")
+            self.coco.write(index, labels, result.objects, name=folder.picture(index))
             self.sure.write(index, result.objects)
         if self.soft:
             for number in result.ids:

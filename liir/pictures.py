@@ -50,14 +50,14 @@ class Pictures:
         opened: a context that holds the file open (where there is one) and gives a function
             index -> raw pixels, raising `UnreadableError`.
         label: index -> how to name that picture in a message.
-        stems: file names without suffix, for a folder.
+        files: file names, for a folder.
     """
 
     name: str
     count: int
     opened: Callable[[], AbstractContextManager[Load]]
     label: Callable[[int], str]
-    stems: list[str] | None = None
+    files: list[str] | None = None
 
     @cached_property
     def span(self) -> tuple[float, float]:
@@ -136,7 +136,7 @@ class Stills(Video):
         self._stills = stills
         with stills.opened() as load:
             first = checked(load(0), stills.label(0))
-        super().__init__(stills.name, (first.shape[0], first.shape[1]), None, stills.stems)
+        super().__init__(stills.name, (first.shape[0], first.shape[1]), None, stills.files)
 
     @property
     def length(self) -> int:
@@ -253,7 +253,9 @@ def from_folder(folder: Path, *, check: bool = True) -> Pictures:
     def opened() -> AbstractContextManager[Load]:
         return nullcontext(load)
 
-    return Pictures(folder.name, len(paths), opened, lambda i: str(paths[i]), list(by_stem))
+    return Pictures(
+        folder.name, len(paths), opened, lambda i: str(paths[i]), [p.name for p in paths]
+    )
 
 
 def from_pages(path: Path) -> Pictures:

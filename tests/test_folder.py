@@ -58,6 +58,12 @@ def test_frames_are_named_by_number_or_by_stem(stems: list[str] | None, name: st
     assert Folder(Path("out"), stems).mask(1) == Path("out/masks") / f"{name}.png"
 
 
+def test_pictures_have_their_own_names() -> None:
+    assert Folder(Path("out"), ["b.png", "a.tif"]).picture(1) == "a.tif"
+    assert Folder(Path("out"), ["b.png", "a.tif"]).mask(1).name == "a.png"
+    assert Folder(Path("out"), None).picture(1) == "00001.jpg"
+
+
 def test_damaged_or_missing_labels_are_named(tmp_path: Path) -> None:
     folder = Folder(tmp_path, None)
     folder.masks.mkdir()

@@ -142,7 +142,7 @@ def test_a_folder_keeps_its_names(model: Model, tmp_path: Path) -> None:
     masks = {p.name for p in (tmp_path / "out" / "masks").iterdir()}
     assert masks == {"shot_8.png", "shot_9.png", "shot_10.png"}
     document = json.loads((tmp_path / "out" / "labels.json").read_text())
-    assert [i["file_name"] for i in document["images"]] == [f"shot_{i}.jpg" for i in (8, 9, 10)]
+    assert [i["file_name"] for i in document["images"]] == [f"shot_{i}.png" for i in (8, 9, 10)]
     label_video(model, tmp_path / "in", first(), tmp_path / "out", force=True)
     assert {p.name for p in (tmp_path / "out" / "masks").iterdir()} == masks
 

@@ -59,7 +59,7 @@ def compare(project: Project, frame: int) -> tuple[Labels, Labels]:
     """
     if not after(project).is_dir():
         raise MissingError("there is nothing to compare")
-    results = Results(after(project), project.stems)
+    results = Results(after(project), project.files)
     results.refresh()
     project.check_frame(frame)
     labels = results.labels(frame, project.size)

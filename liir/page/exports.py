@@ -94,7 +94,7 @@ def _write_coco(project: Project, path: Path) -> None:
     confidence = project.confidence()
     with CocoWriter(path, names=names) as coco:
         for frame, labels in labels_of(project):
-            name = f"{project.frame_name(frame)}.jpg"
+            name = project.results.folder.picture(frame)
             coco.write(frame, labels, confidence.get(frame, {}), name=name)
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from liir.errors import InputError
-from liir.folder import Folder, write_file
+from liir.folder import write_file
 from liir.inputs import read_json
 from liir.labels import VOID, Labels, Size
 from liir.page.marks import History, Marks, Place, State
@@ -61,9 +61,10 @@ class Project:
     def __post_init__(self) -> None:
         self.lock = threading.RLock()
         self.revision = time.time_ns() // 1000
-        self.stems = self.video().stems
-        self.results = Results(self.folder / "results", self.stems)
-        self.run = Results(self.folder / "run", self.stems)
+        video = self.video()
+        self.files, self.stems = video.files, video.stems
+        self.results = Results(self.folder / "results", self.files)
+        self.run = Results(self.folder / "run", self.files)
         self.plan: Plan | None = None
         self.history = History(State())
         self.follow(self.state, self.stale)
@@ -169,7 +170,7 @@ class Project:
 
     def frame_name(self, index: int) -> str:
         """What the files of a frame are called."""
-        return Folder(self.folder, self.stems).name(index)
+        return self.results.folder.name(index)
 
     def check_frame(self, index: int) -> int:
         """The frame number, if there is such a frame; else InputError."""

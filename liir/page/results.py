@@ -40,7 +40,7 @@ class Results:
 
     Args:
         path: The folder, as `label_video` writes it.
-        stems: Names of the frames, for a folder of images.
+        files: File names of the frames, for a folder of images.
 
     Attributes:
         confidence: Frame to object id to confidence in [0, 1].
@@ -48,8 +48,8 @@ class Results:
         versions: Frame to a number that is another one whenever it was labelled anew.
     """
 
-    def __init__(self, path: Path, stems: list[str] | None) -> None:
-        self.folder = Folder(path, stems)
+    def __init__(self, path: Path, files: list[str] | None) -> None:
+        self.folder = Folder(path, files)
         self.confidence: dict[int, dict[int, float]] = {}
         self.points: dict[int, dict[str, Tracked]] = {}
         self.versions: dict[int, int] = {}
@@ -151,7 +151,7 @@ def merge(run: Results, into: Results, frames: Iterable[int], size: Size) -> Non
         with CocoWriter(target.labels, keep=kept) as coco:
             for frame in chosen:
                 labels = into_labels(target, frame, size)
-                coco.write(frame, labels, confidence[frame], name=f"{target.name(frame)}.jpg")
+                coco.write(frame, labels, confidence[frame], name=target.picture(frame))
     # Of which job the folder is, and pictures of it: true no more.
     for path in (target.sheet, target.overlay, target.state):
         path.unlink(missing_ok=True)

@@ -133,7 +133,7 @@ def _tracked(path: Path, stored: Mapping[str, object], video: Path | None) -> La
     if video is None:
         raise InputError(f"{path}: say which video it was made of, with --video")
     opened, job = open_video(video), stored.get("job")
-    folder = Folder(path, opened.stems)
+    folder = Folder(path, opened.files)
     masks = _masks(folder.masks, opened) if folder.masks.exists() else {}
     points = dict(folder.stored_points()) if folder.points.exists() else {}
     if points:
